@@ -6,5 +6,6 @@
 //! protocol's known answers prove on their own, and nothing of the uploader.
 
 mod exchange;
+mod route;
 
 pub use exchange::Operation;
