@@ -7,5 +7,6 @@
 
 mod exchange;
 mod route;
+mod service;
 
 pub use exchange::Operation;
