@@ -15,7 +15,7 @@
 //!
 //! *The rule*: pure code imports only [`model`]; I/O imports pure code; only composition joins
 //! them. `devserver` may use `kodo` and `model`, never the uploader, so that the test double cannot
-//! agree with a bug. `tests/house.rs` enforces the rule, and the size limits with it.
+//! agree with a bug. `tests/house` enforces the rule, and the size limits with it.
 //!
 //! | room | what it is |
 //! | --- | --- |
