@@ -29,6 +29,7 @@
 //! | `client` | what a program calls: [`Uploader`] and its builders |
 //! | `cli` | the `haul` program (feature `cli`) |
 
+pub mod kodo;
 pub mod model;
 
 mod clock;
