@@ -8,5 +8,7 @@
 mod exchange;
 mod route;
 mod service;
+mod store;
 
 pub use exchange::Operation;
+pub use store::Place;

@@ -1,0 +1,1 @@
+//! What killed processes, power cuts and strangers leave behind.
