@@ -61,7 +61,7 @@ use std::time::SystemTime;
 
 pub(crate) use error::StoreError;
 pub(crate) use keys::{KeyPair, key_pair};
-pub(crate) use objects::{ListQuery, Listed};
+pub(crate) use objects::{Listed, PageQuery};
 pub(crate) use record::{
     ContextRecord, Extent, ObjectRecord, Overwrite, PartRecord, PutOutcome, UploadRecord,
 };

@@ -10,7 +10,7 @@ use crate::model::{Bucket, ObjectKey};
 
 /// A page of a bucket's objects, asked for.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ListQuery {
+pub(crate) struct PageQuery {
     /// Only keys that begin with this.
     pub(crate) prefix: String,
     /// Only names (keys or common prefixes) after this one, in UTF-8 byte order.
@@ -136,7 +136,7 @@ impl Store {
     pub(crate) async fn list(
         &self,
         bucket: &Bucket,
-        query: ListQuery,
+        query: PageQuery,
     ) -> Result<Vec<(String, Listed)>, StoreError> {
         let bucket = bucket.clone();
         self.run(move |inner| inner.list(&bucket, &query)).await
@@ -208,7 +208,7 @@ impl Inner {
     fn list(
         &self,
         bucket: &Bucket,
-        query: &ListQuery,
+        query: &PageQuery,
     ) -> Result<Vec<(String, Listed)>, StoreError> {
         let now = clock::unix_seconds(clock::wall());
         let mut page = BTreeMap::new();
@@ -236,7 +236,7 @@ impl Inner {
     }
 }
 
-impl ListQuery {
+impl PageQuery {
     /// Under which name `key` is listed, and whether that is a common prefix; none if it is not.
     fn name_of(&self, key: String) -> Option<(String, bool)> {
         let behind = key.strip_prefix(&self.prefix)?;

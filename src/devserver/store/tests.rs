@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 
 use crate::clock;
 use crate::devserver::store::{
-    Extent, ListQuery, Listed, ObjectRecord, Overwrite, Place, Store, StoreError,
+    Extent, Listed, ObjectRecord, Overwrite, PageQuery, Place, Store, StoreError,
 };
 use crate::model::{Bucket, ByteSpan, ObjectKey};
 
@@ -83,7 +83,7 @@ async fn bytes_of(store: &Store, name: &str) -> Option<Result<Vec<u8>, StoreErro
 }
 
 /// The names of a page, those of common prefixes in brackets.
-async fn names(store: &Store, query: ListQuery) -> Vec<String> {
+async fn names(store: &Store, query: PageQuery) -> Vec<String> {
     let page = store.list(&bucket("demo"), query).await.unwrap();
     page.into_iter()
         .map(|(name, listed)| match listed {

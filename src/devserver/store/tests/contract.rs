@@ -229,7 +229,7 @@ fn uploads() {
 /// Pages of a bucket, in byte order, with prefix, delimiter and continuation.
 #[test]
 fn pages() {
-    let query = |prefix: &str, after: Option<&str>, delimiter: &str, limit| ListQuery {
+    let query = |prefix: &str, after: Option<&str>, delimiter: &str, limit| PageQuery {
         prefix: prefix.to_owned(),
         after: after.map(str::to_owned),
         delimiter: delimiter.to_owned(),
@@ -277,7 +277,7 @@ proptest! {
                     Err(_) => assert!(!keeps_bytes(&store)),
                 }
             }
-            let all = ListQuery { limit: 1000, ..ListQuery::default() };
+            let all = PageQuery { limit: 1000, ..PageQuery::default() };
             assert_eq!(names(&store, all).await, keys.iter().cloned().collect::<Vec<_>>());
         });
     }
