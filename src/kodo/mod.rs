@@ -16,9 +16,12 @@
 //! | [`signature`] | the management signatures `QBox` and `Qiniu` |
 //! | [`etag`] | the hash that names content |
 
+pub mod commit;
 pub mod credentials;
 pub mod encode;
 pub mod etag;
+pub mod failure;
+pub mod form;
 pub mod policy;
 pub mod signature;
 pub mod token;

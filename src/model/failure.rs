@@ -24,6 +24,8 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// The server's clock (`Date`), for telling a wrong local clock.
     pub server_time: Option<SystemTime>,
+    /// Which block a v1 commit was refused for, from 0: the others' contexts may still be good.
+    pub refused_block: Option<u32>,
 }
 
 impl Failure {
@@ -36,6 +38,7 @@ impl Failure {
             request_id: None,
             retry_after: None,
             server_time: None,
+            refused_block: None,
         }
     }
 }
