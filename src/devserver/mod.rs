@@ -5,7 +5,11 @@
 //! signatures, and keeps objects. It uses `kodo` for the encodings, hashes and signatures, which the
 //! protocol's known answers prove on their own, and nothing of the uploader.
 
+mod download;
 mod exchange;
+mod list;
+mod manage;
+mod region;
 mod route;
 mod service;
 mod store;

@@ -1,6 +1,6 @@
 //! Objects: stored, found, replaced by rule, listed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock;
 use crate::devserver::store::error::StoreError;
@@ -140,6 +140,17 @@ impl Store {
     ) -> Result<Vec<(String, Listed)>, StoreError> {
         let bucket = bucket.clone();
         self.run(move |inner| inner.list(&bucket, &query)).await
+    }
+
+    /// The names of all buckets that have, or have had, an object; sorted.
+    pub(crate) async fn bucket_names(&self) -> Result<Vec<String>, StoreError> {
+        self.run(|inner| {
+            let names = inner.records.names(layout::OBJECTS)?;
+            let buckets = names.iter().filter_map(|name| name.split('/').nth(1));
+            let buckets: BTreeSet<&str> = buckets.collect();
+            Ok(buckets.into_iter().map(str::to_owned).collect())
+        })
+        .await
     }
 }
 
