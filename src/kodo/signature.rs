@@ -3,6 +3,8 @@
 //! Both cover the target exactly as sent. `QBox` leaves out method and host; `Qiniu` covers them and
 //! is what we send. Source: protocol reference, sections 1.3 and 1.4.
 
+use std::time::{Duration, SystemTime};
+
 use http::HeaderMap;
 
 use crate::kodo::credentials::Credentials;
@@ -68,6 +70,78 @@ pub fn verify(credentials: &Credentials, authorization: &str, request: &Signable
         }
         _ => false,
     }
+}
+
+/// A time as `X-Qiniu-Date` has it: `YYYYMMDDTHHMMSSZ`, UTC. Times no calendar has become the nearest
+/// that one has.
+pub fn date(at: SystemTime) -> String {
+    /// 9999-12-31T23:59:59Z.
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    let at = SystemTime::UNIX_EPOCH + since.unwrap_or_default().min(LAST);
+    // `Sun, 06 Nov 1994 08:49:37 GMT`: the calendar is httpdate's, the order of the pieces ours.
+    let text = httpdate::fmt_http_date(at);
+    let pieces: Vec<&str> = text.split([' ', ':']).collect();
+    let [_, day, month, year, hour, minute, second, _] = pieces[..] else {
+        return String::new();
+    };
+    let month = MONTHS.iter().position(|name| *name == month);
+    let month = month.map_or(0, |index| index + 1);
+    format!("{year}{month:02}{day}T{hour}{minute}{second}Z")
+}
+
+/// Names of months in HTTP dates, in order.
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// The time in an `X-Qiniu-Date` header; `None` for text that is none.
+pub fn parse_date(text: &str) -> Option<SystemTime> {
+    let has_form = text.len() == 16 && text.is_ascii();
+    if !has_form || !text.ends_with('Z') || &text[8..9] != "T" {
+        return None;
+    }
+    let number = |digits: &str| -> Option<u64> {
+        let all = digits.bytes().all(|byte| byte.is_ascii_digit());
+        all.then(|| digits.parse().ok()).flatten()
+    };
+    let (year, month, day) = (
+        number(&text[..4])?,
+        number(&text[4..6])?,
+        number(&text[6..8])?,
+    );
+    // Days before this year and month, counted from 1970 with the leap days in between.
+    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
+    let is_leap = leap_days(year) > leap_days(year.checked_sub(1)?);
+    let lens = [
+        31,
+        28 + u64::from(is_leap),
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ];
+    let month = usize::try_from(month.checked_sub(1)?).ok()?;
+    let days_of_month = lens.get(month)?;
+    let (hour, minute, second) = (
+        number(&text[9..11])?,
+        number(&text[11..13])?,
+        number(&text[13..15])?,
+    );
+    let is_fine = (1..=*days_of_month).contains(&day) && hour < 24 && minute < 60 && second < 60;
+    if year < 1970 || !is_fine {
+        return None;
+    }
+    let years = (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969);
+    let days = years + lens[..month].iter().sum::<u64>() + day - 1;
+    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 fn authorization(scheme: &str, credentials: &Credentials, text: &[u8]) -> String {
@@ -143,3 +217,6 @@ fn is_body_signed_by_all(request: &Signable<'_>) -> bool {
 fn is(content_type: &str, media_type: &str) -> bool {
     content_type.eq_ignore_ascii_case(media_type)
 }
+
+#[cfg(test)]
+mod tests;
