@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::devserver::exchange::Reply;
-use crate::devserver::manage::{Manage, Refusal, properties};
+use crate::devserver::manage::{Manage, properties};
+use crate::devserver::refusal::Refusal;
 use crate::devserver::route::ListQuery;
 use crate::devserver::store::{Listed, PageQuery};
 use crate::kodo::encode::{b64u, b64u_decode};

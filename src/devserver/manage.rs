@@ -13,8 +13,9 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::devserver::exchange::Reply;
+use crate::devserver::refusal::Refusal;
 use crate::devserver::route::{self, Call, Entry};
-use crate::devserver::store::{ObjectRecord, Overwrite, PutOutcome, Store, StoreError};
+use crate::devserver::store::{ObjectRecord, Overwrite, PutOutcome, Store};
 use crate::model::{Bucket, ObjectKey};
 
 pub(crate) use change::expiration;
@@ -38,43 +39,6 @@ pub(crate) struct Manage<'a> {
 
 /// What became of one call: its data, if it has any, or why not.
 pub(crate) type Outcome = Result<Option<Value>, Refusal>;
-
-/// Why a call was refused: a status, and Kodo's words for it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    status: u16,
-    message: String,
-}
-
-impl Refusal {
-    pub(crate) fn new(status: u16, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { status, message }
-    }
-
-    /// 612.
-    pub(crate) fn no_object() -> Self {
-        Self::new(612, "no such file or directory")
-    }
-
-    /// 631.
-    pub(crate) fn no_bucket() -> Self {
-        Self::new(631, "no such bucket")
-    }
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "the store failed");
-        Self::new(599, error.to_string())
-    }
-}
-
-impl From<Refusal> for Reply {
-    fn from(refusal: Refusal) -> Self {
-        Self::error(refusal.status, &refusal.message)
-    }
-}
 
 impl Manage<'_> {
     /// Answers a call about one object or two.

@@ -18,10 +18,11 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::devserver::exchange::{Operation, Subject};
+use crate::kodo::encode::b64u_decode;
 use crate::model::{Bucket, ObjectKey};
 
 pub(crate) use manage::{Entry, ListQuery};
-pub(crate) use upload::{Mkfile, PutBase64, UploadPath};
+pub(crate) use upload::{Mkfile, ObjectFields, PutBase64, UploadPath};
 
 /// A request, understood as far as its method and target go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -378,11 +379,7 @@ pub(crate) fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
 
 /// The text behind a segment of b64u.
 fn base64_text(segment: &str) -> Option<String> {
-    use base64::Engine as _;
-    let bytes = base64::engine::general_purpose::URL_SAFE
-        .decode(segment)
-        .ok()?;
-    String::from_utf8(bytes).ok()
+    String::from_utf8(b64u_decode(segment)?).ok()
 }
 
 /// Names and values that follow one another in a path. Values may be empty; a last name without a

@@ -1,7 +1,8 @@
 //! Management calls that change an object's properties and leave its bytes.
 
 use crate::clock;
-use crate::devserver::manage::{Manage, Outcome, Refusal};
+use crate::devserver::manage::{Manage, Outcome};
+use crate::devserver::refusal::Refusal;
 use crate::devserver::route::Call;
 use crate::devserver::store::ObjectRecord;
 

@@ -58,18 +58,27 @@ pub(crate) struct ObjectFields {
 }
 
 impl ObjectFields {
-    /// Takes in a field called `x:…` or `x-qn-meta-…`; false if `name` is neither.
-    pub(crate) fn take(&mut self, name: &str, value: &str) -> bool {
-        if let Some(name) = metadata_name(name) {
+    /// Takes in a field called `x:…`, `x-qn-meta-…` or like one of the standard headers that may
+    /// be stored with an object; passes over any other.
+    pub(crate) fn take(&mut self, name: &str, value: &str) {
+        let header = HEADER_FIELDS.iter().find(|(field, _)| *field == name);
+        if let Some(name) = metadata_name(name).or(header.map(|(_, name)| (*name).to_owned())) {
             self.metadata.push((name, value.to_owned()));
         } else if name.starts_with("x:") {
             self.vars.push((name.to_owned(), value.to_owned()));
-        } else {
-            return false;
         }
-        true
     }
 }
+
+/// Fields of form and complete that set a standard header of the object, and the metadata that does
+/// the same. Source: protocol reference, sections 3.1 and 5.3.
+const HEADER_FIELDS: &[(&str, &str)] = &[
+    ("cacheControl", "!cache-control"),
+    ("contentLanguage", "!content-language"),
+    ("contentEncoding", "!content-encoding"),
+    ("contentDisposition", "!content-disposition"),
+    ("expires", "!expires"),
+];
 
 /// The name behind `x-qn-meta-`, whatever case both are in, in lower case. Source: protocol
 /// reference, 5.4.

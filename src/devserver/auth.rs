@@ -1,0 +1,203 @@
+//! Who asks, and may they? Upload tokens and management signatures.
+//!
+//! The order of the checks is part of the contract (protocol reference, section 12.3): present,
+//! three fields, known access key, signature, JSON, deadline, bucket. v1 and v2 go through it with
+//! every request, so a token that expires in the middle of an upload stops it there.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::request::Parts;
+
+use crate::clock;
+use crate::devserver::exchange::Overrides;
+use crate::devserver::refusal::Refusal;
+use crate::devserver::route::{UploadPath, number};
+use crate::devserver::service::Service;
+use crate::devserver::template::days_from_civil;
+use crate::kodo::signature::{self, Signable};
+use crate::kodo::{PutPolicy, Scope, UploadToken};
+use crate::model::ObjectKey;
+
+/// Largest difference between the clocks of a signed management request and of the server. Source:
+/// protocol reference, section 1.4.
+const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
+
+impl Service {
+    /// The token in the `Authorization` header of a v1, v2 or putb64 request, checked.
+    pub(crate) fn upload_token(
+        &self,
+        head: &Parts,
+        overrides: Overrides,
+    ) -> Result<UploadToken, Refusal> {
+        let header = head.headers.get(AUTHORIZATION).filter(|it| !it.is_empty());
+        let text = match header {
+            None => None,
+            Some(value) => Some(
+                value
+                    .to_str()
+                    .ok()
+                    .and_then(|value| value.strip_prefix("UpToken "))
+                    .ok_or_else(bad_token)?,
+            ),
+        };
+        self.check_token(text, overrides)
+    }
+
+    /// The same for a token that came as text: a form's field.
+    pub(crate) fn check_token(
+        &self,
+        text: Option<&str>,
+        overrides: Overrides,
+    ) -> Result<UploadToken, Refusal> {
+        let text = text
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .ok_or(Refusal::new(401, "token not specified"))?;
+        let token = UploadToken::parse(text).map_err(|_| bad_token())?;
+        if !token.is_signed_by(&self.keys) {
+            return Err(bad_token());
+        }
+        if overrides.token_expired {
+            return Err(expired_token());
+        }
+        check_deadline(token.policy(), clock::wall())?;
+        self.check_bucket(token.policy().scope.bucket().as_str())?;
+        Ok(token)
+    }
+
+    /// The token of a v2 request, checked against the bucket and key in its path too.
+    pub(crate) fn multipart_token(
+        &self,
+        head: &Parts,
+        path: &UploadPath,
+        overrides: Overrides,
+    ) -> Result<UploadToken, Refusal> {
+        let token = self.upload_token(head, overrides)?;
+        let policy = token.policy();
+        if policy.scope.bucket() != &path.bucket {
+            return Err(out_of_scope());
+        }
+        check_client_key(policy, path.key.as_ref())?;
+        Ok(token)
+    }
+
+    /// The signature of a management request, in either scheme.
+    pub(crate) fn management(&self, head: &Parts, body: &[u8]) -> Result<(), Refusal> {
+        let text = |name| head.headers.get(name).and_then(|it| it.to_str().ok());
+        let authorization = head.headers.get(AUTHORIZATION);
+        let authorization = authorization.filter(|it| !it.is_empty());
+        let authorization = authorization.ok_or(Refusal::new(401, "token not specified"))?;
+        let signable = Signable {
+            method: head.method.as_str(),
+            target: head.uri.path_and_query().map_or("/", |it| it.as_str()),
+            host: text(HOST).unwrap_or_default(),
+            content_type: text(CONTENT_TYPE),
+            headers: &head.headers,
+            body,
+        };
+        let verified = authorization
+            .to_str()
+            .is_ok_and(|value| signature::verify(&self.keys, value, &signable));
+        if !verified {
+            return Err(bad_token());
+        }
+        let date = head.headers.get("x-qiniu-date");
+        match date.map(|date| date.to_str().ok().and_then(parse_date)) {
+            None => Ok(()),
+            Some(Some(date)) if distance(date, clock::wall()) <= SKEW_MAX => Ok(()),
+            Some(_) => Err(Refusal::new(403, "request time too skewed")),
+        }
+    }
+
+    /// 631 for a bucket that does not exist.
+    pub(crate) fn check_bucket(&self, bucket: &str) -> Result<(), Refusal> {
+        match self.has_bucket(bucket) {
+            true => Ok(()),
+            false => Err(Refusal::no_bucket()),
+        }
+    }
+}
+
+/// Whether the policy is still valid: at the start of each request, and again when the object is
+/// created, since a long body may outlive it.
+pub(crate) fn check_deadline(policy: &PutPolicy, now: SystemTime) -> Result<(), Refusal> {
+    match clock::unix_seconds(now) <= policy.deadline {
+        true => Ok(()),
+        false => Err(expired_token()),
+    }
+}
+
+/// Whether the client may name this key, or none. The key that results is checked again at the end:
+/// where `saveKey` decides, nothing is known before.
+pub(crate) fn check_client_key(policy: &PutPolicy, key: Option<&ObjectKey>) -> Result<(), Refusal> {
+    if policy.force_save_key {
+        return Ok(());
+    }
+    let allowed = match (key, &policy.scope) {
+        (Some(_), _) => policy.allows_key(key),
+        (None, _) if policy.save_key.is_some() => true,
+        (None, Scope::Key(..)) => false,
+        (None, _) => policy.keylimit.is_empty(),
+    };
+    if allowed { Ok(()) } else { Err(out_of_scope()) }
+}
+
+/// 403 for a key or a bucket that the token does not permit.
+pub(crate) fn out_of_scope() -> Refusal {
+    Refusal::new(403, "key doesn't match with scope")
+}
+
+fn bad_token() -> Refusal {
+    Refusal::new(401, "bad token")
+}
+
+fn expired_token() -> Refusal {
+    Refusal::new(401, "expired token")
+}
+
+/// `YYYYMMDDTHHMMSSZ`.
+fn parse_date(text: &str) -> Option<SystemTime> {
+    let shape = text.len() == 16 && text.is_ascii() && &text[8..9] == "T" && text.ends_with('Z');
+    let field = |range: std::ops::Range<usize>| number::<u64>(text.get(range)?);
+    let (year, month, day) = (field(0..4)?, field(4..6)?, field(6..8)?);
+    let (hour, minute, second) = (field(9..11)?, field(11..13)?, field(13..15)?);
+    let valid = shape && year >= 1970 && (1..=12).contains(&month) && (1..=31).contains(&day);
+    let seconds = hour * 3600 + minute * 60 + second;
+    let since = valid.then(|| days_from_civil(year, month, day) * 86_400 + seconds)?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(since))
+}
+
+fn distance(one: SystemTime, other: SystemTime) -> Duration {
+    one.duration_since(other)
+        .unwrap_or_else(|error| error.duration())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dates of signed requests, and what is none.
+    #[test]
+    fn dates() {
+        let rows = [
+            ("20300101T000000Z", Some(1_893_456_000)),
+            ("19700101T000001Z", Some(1)),
+            ("20240229T235959Z", Some(1_709_251_199)),
+            ("20301301T000000Z", None),
+            ("19690101T000000Z", None),
+            ("2030-01-01T00:00", None),
+            ("20300101T0000+0Z", None),
+            ("20300101 000000Z", None),
+            ("目目目目目Z", None),
+            ("", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(
+                parse_date(text).map(clock::unix_seconds),
+                expected,
+                "{text}"
+            );
+        }
+    }
+}
