@@ -4,6 +4,7 @@ mod blocks;
 mod finishing;
 mod form;
 mod garbage;
+mod management;
 mod multipart;
 mod tokens;
 
@@ -56,7 +57,11 @@ impl Told {
 
 impl World {
     pub(super) fn new() -> Self {
-        let store = Store::open(&Place::Memory, clock::wall()).unwrap();
+        Self::on(&Place::Memory)
+    }
+
+    pub(super) fn on(place: &Place) -> Self {
+        let store = Store::open(place, clock::wall()).unwrap();
         let bucket = |name: &str| Bucket::new(name).unwrap();
         let buckets = Some(vec![bucket("b"), bucket("other")]);
         let hosts = vec!["127.0.0.1:1".to_owned()];

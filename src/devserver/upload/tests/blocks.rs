@@ -1,6 +1,7 @@
 //! v1: mkblk, bput, mkfile.
 
 use crate::devserver::exchange::Overrides;
+use crate::devserver::store::Place;
 use crate::devserver::upload::tests::{Call, MIB, Told, World, pattern};
 
 const POLICY: &str = r#"{"scope":"b"}"#;
@@ -125,6 +126,30 @@ async fn chunks() {
     );
     let told = world.bput(ctx, MIB, two, none).await;
     assert_eq!(told.error(), "701 invalid context", "forgotten for good");
+}
+
+/// A server that is started anew on the same directory goes on in the middle of a block, whatever
+/// the hasher had in its buffer.
+#[tokio::test]
+async fn a_block_survives_its_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::Disk(folder.path().join("store"));
+    let data = pattern(1000);
+    let mut told = World::on(&place).mkblk(1000, &data[..1]).await;
+    for (start, end) in [(1, 63), (63, 64), (64, 777), (777, 1000)] {
+        let world = World::on(&place);
+        let ctx = told.text_of("ctx").to_owned();
+        told = world
+            .bput(&ctx, start, &data[start..end], Overrides::default())
+            .await;
+        assert_eq!(told.json["offset"], end, "{told:?}");
+    }
+    let world = World::on(&place);
+    let told = world
+        .mkfile(POLICY, "1000/key/aw==", &[told.text_of("ctx")])
+        .await;
+    assert_eq!(told.json["hash"], "Fq8LGRwt5G_hP-CQj1pqTpDgyvxG");
+    assert_eq!(World::on(&place).bytes("k").await, data);
 }
 
 /// What mkblk and mkfile refuse.
