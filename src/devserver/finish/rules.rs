@@ -1,16 +1,12 @@
 //! What a put policy demands of a finished object.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
 use crate::devserver::finish::Protocol;
 use crate::devserver::refusal::Refusal;
 use crate::devserver::store::Overwrite;
+use crate::kodo::commit::{METADATA_LEN_MAX, METADATA_NAME_LEN_MAX};
 use crate::kodo::{PutPolicy, Scope};
-
-/// Longest name of metadata behind its `x-qn-meta-`. Source: protocol reference, section 5.4.
-const METADATA_NAME_LEN_MAX: usize = 50;
-/// Longest names and values of one object's metadata together, in bytes. Source: as above.
-const METADATA_LEN_MAX: usize = 1024;
 
 /// When an object that is there may be replaced: the table of section 7.2.
 pub(super) fn overwrite(policy: &PutPolicy, protocol: Protocol) -> Overwrite {
@@ -49,23 +45,20 @@ pub(crate) fn too_large() -> Refusal {
     Refusal::new(413, "exceed FsizeLimit")
 }
 
-/// The limits of section 5.4. A name with `!` sets a header of the object, so both must be fit for
-/// one.
+/// The limits of section 5.4. A name with `!` sets a header of the object, so its value must be
+/// fit for one.
 pub(super) fn check_metadata(metadata: &[(String, String)]) -> Result<(), Refusal> {
     let mut len = 0;
     for (name, value) in metadata {
         len += name.len() + value.len();
-        let fine = match name.strip_prefix('!') {
-            Some(header) => {
-                HeaderName::from_bytes(header.as_bytes()).is_ok()
-                    && HeaderValue::from_str(value).is_ok()
-            }
-            None => name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')),
-        };
-        if !fine || name.is_empty() || name.len() > METADATA_NAME_LEN_MAX {
-            return Err(Refusal::new(400, "invalid x-qn-meta name"));
+        let bare = name.strip_prefix('!').unwrap_or(name);
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let fine = !bare.is_empty()
+            && bare.len() <= METADATA_NAME_LEN_MAX
+            && bare.bytes().all(letter)
+            && (bare == name || HeaderValue::from_str(value).is_ok());
+        if !fine {
+            return Err(Refusal::new(400, "invalid x-qn-meta name or value"));
         }
     }
     if len > METADATA_LEN_MAX {

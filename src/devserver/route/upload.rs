@@ -4,6 +4,7 @@ use http::Method;
 
 use crate::devserver::exchange::Operation;
 use crate::devserver::route::{Call, Route, base64_text, form_pairs, number, path_pairs, value};
+use crate::kodo::commit::{METADATA_PREFIX, VAR_PREFIX};
 use crate::model::{Bucket, ObjectKey};
 
 /// Most parts in one page of a part list, and the default. Source: protocol reference, 5.6.
@@ -64,7 +65,7 @@ impl ObjectFields {
         let header = HEADER_FIELDS.iter().find(|(field, _)| *field == name);
         if let Some(name) = metadata_name(name).or(header.map(|(_, name)| (*name).to_owned())) {
             self.metadata.push((name, value.to_owned()));
-        } else if name.starts_with("x:") {
+        } else if name.starts_with(VAR_PREFIX) {
             self.vars.push((name.to_owned(), value.to_owned()));
         }
     }
@@ -83,14 +84,11 @@ const HEADER_FIELDS: &[(&str, &str)] = &[
 /// The name behind `x-qn-meta-`, whatever case both are in, in lower case. Source: protocol
 /// reference, 5.4.
 pub(crate) fn metadata_name(name: &str) -> Option<String> {
-    let prefix = name.get(..PREFIX.len())?;
+    let prefix = name.get(..METADATA_PREFIX.len())?;
     prefix
-        .eq_ignore_ascii_case(PREFIX)
-        .then(|| name[PREFIX.len()..].to_ascii_lowercase())
+        .eq_ignore_ascii_case(METADATA_PREFIX)
+        .then(|| name[METADATA_PREFIX.len()..].to_ascii_lowercase())
 }
-
-/// Front of the names of metadata fields.
-const PREFIX: &str = "x-qn-meta-";
 
 /// Reads a path of the upload plane; `None` if it is none.
 pub(super) fn parse(method: &Method, segments: &[&str], query: &str) -> Option<Route> {
@@ -237,7 +235,7 @@ fn path_field(fields: &mut ObjectFields, name: &str, segment: &str) -> Result<()
         "key" => fields.key = Some(key(segment)?),
         "mimeType" => fields.mime_type = Some(text()?).filter(|text| !text.is_empty()),
         "fname" => fields.file_name = Some(text()?),
-        _ if name.starts_with("x:") || metadata_name(name).is_some() => {
+        _ if name.starts_with(VAR_PREFIX) || metadata_name(name).is_some() => {
             fields.take(name, &text()?);
         }
         _ => {}

@@ -172,16 +172,20 @@ async fn metadata_limits() {
     let world = World::new();
     let rows = [
         ("x-qn-meta-ok_-1", "v".to_owned(), "200 -"),
-        ("x-qn-meta-", "v".to_owned(), "400 invalid x-qn-meta name"),
+        (
+            "x-qn-meta-",
+            "v".to_owned(),
+            "400 invalid x-qn-meta name or value",
+        ),
         (
             "x-qn-meta-a.b",
             "v".to_owned(),
-            "400 invalid x-qn-meta name",
+            "400 invalid x-qn-meta name or value",
         ),
         (
             "x-qn-meta-!bad header",
             "v".to_owned(),
-            "400 invalid x-qn-meta name",
+            "400 invalid x-qn-meta name or value",
         ),
         (
             "x-qn-meta-a",
