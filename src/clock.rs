@@ -1,6 +1,6 @@
 //! The only place that reads a clock. Everything else is handed the time.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// Wall-clock time: for token deadlines, expiries and `Date` headers.
 #[expect(
@@ -15,4 +15,10 @@ pub(crate) fn wall() -> SystemTime {
 pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
+}
+
+/// Monotonic time, for waits and pace. It stands still and jumps with Tokio's paused clock, so that
+/// tests in virtual time see one time only.
+pub(crate) fn instant() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
