@@ -7,7 +7,9 @@ use futures_util::Stream;
 use http::HeaderMap;
 
 /// What a request asks for. Fault plans name these, in snake case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize, serde::Serialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// `POST /`: form upload.
