@@ -1,0 +1,217 @@
+//! Plans as text: what is read, and what is refused with which words.
+
+use std::time::Duration;
+
+use haul::devserver::{
+    AnswerField, CannedAnswer, Expire, Fault, FaultPlan, HostFault, HostState, Loss, Moment,
+    Operation, StopReading,
+};
+
+/// Every name of a plan, once.
+const EVERYTHING: &str = r#"
+    seed = 7
+
+    [[fault]]
+    operation = ["part", "bput"]
+    key = "photos/*"
+    bucket = "b"
+    part = 3
+    host = 1
+    connection = 2
+    nth = [1, 4]
+    delay = "200ms"
+    reset = "before_body"
+    slow_read = "10kb"
+    stop_reading = { after_bytes = 100, for = "40s" }
+    flip_byte = 9
+    expire = "upload_id"
+    refuse_replayed_ctx = true
+    hold = "gate"
+    lose_answer = "hang"
+    wrong = "md5"
+    omit_reqid = true
+
+    [[fault]]
+    operation = "form"
+    nth = 2
+    close = { after_body_bytes = 5 }
+
+    [[fault]]
+    from = 2
+    times = 3
+    hang = "after_body"
+
+    [[fault]]
+    probability = 0.25
+    answer = { status = 579, headers = { A = "b" }, body = "x", content_type = "text/plain", at = "before_body" }
+
+    [[fault]]
+    cut_answer = 5
+
+    [[fault]]
+    answer_html = "<html>"
+
+    [[host]]
+    host = 0
+    state = "silent"
+
+    [[host]]
+    host = 1
+    state = "502"
+"#;
+
+#[test]
+fn every_name_is_read() {
+    let plan: FaultPlan = EVERYTHING.parse().expect("a valid plan");
+    let first = Fault {
+        operation: vec![Operation::Part, Operation::Bput],
+        key: Some("photos/*".into()),
+        bucket: Some("b".into()),
+        part: Some(3),
+        host: Some(1),
+        connection: Some(2),
+        nth: vec![1, 4],
+        delay: Some(Duration::from_millis(200)),
+        reset: Some(Moment::BeforeBody),
+        slow_read: Some("80kbit".parse().expect("a rate")),
+        stop_reading: Some(StopReading {
+            after_bytes: 100,
+            pause: Duration::from_secs(40),
+        }),
+        flip_byte: Some(9),
+        expire: Some(Expire::UploadId),
+        refuse_replayed_ctx: true,
+        hold: Some("gate".into()),
+        lose_answer: Some(Loss::Hang),
+        wrong: Some(AnswerField::Md5),
+        omit_reqid: true,
+        ..Fault::default()
+    };
+    let answer = CannedAnswer {
+        headers: [("A".to_owned(), "b".to_owned())].into(),
+        body: Some("x".into()),
+        content_type: Some("text/plain".into()),
+        at: Some(Moment::BeforeBody),
+        ..CannedAnswer::status(579)
+    };
+    let base = Fault::default;
+    let expected = FaultPlan {
+        seed: 7,
+        faults: vec![
+            first,
+            Fault {
+                operation: vec![Operation::Form],
+                nth: vec![2],
+                close: Some(Moment::AfterBodyBytes(5)),
+                ..base()
+            },
+            Fault {
+                from: Some(2),
+                times: Some(3),
+                hang: Some(Moment::AfterBody),
+                ..base()
+            },
+            Fault {
+                probability: Some(0.25),
+                answer: Some(answer),
+                ..base()
+            },
+            Fault {
+                cut_answer: Some(5),
+                ..base()
+            },
+            Fault {
+                answer_html: Some("<html>".into()),
+                ..base()
+            },
+        ],
+        hosts: vec![
+            HostFault {
+                host: 0,
+                state: HostState::Silent,
+            },
+            HostFault {
+                host: 1,
+                state: HostState::BadGateway,
+            },
+        ],
+    };
+    assert_eq!(plan, expected);
+    assert_eq!(
+        "".parse::<FaultPlan>().expect("an empty plan"),
+        FaultPlan::default()
+    );
+}
+
+/// Whatever is wrong with a plan, the error says where and what: a line for what cannot be read, the
+/// fault's number for what contradicts itself.
+#[test]
+fn errors_name_the_place() {
+    let rows: [(&str, &[&str]); 20] = [
+        ("sed = 7", &["line 1", "sed"]),
+        (
+            "[[fault]]\nomit_reqid = true\nkeys = 'a'",
+            &["line 3", "keys"],
+        ),
+        (
+            "[[fault]]\noperation = 'parts'",
+            &["line 2", "parts", "`part`"],
+        ),
+        ("[[fault]]\noperation = ['part', 5]", &["line 2"]),
+        ("[[fault]]\nnth = 'first'", &["line 2", "first"]),
+        ("[[fault]]\nnth = -1", &["line 2"]),
+        (
+            "[[fault]]\nreset = 'later'",
+            &["line 2", "later", "before_body"],
+        ),
+        ("[[fault]]\ndelay = '200'", &["line 2", "200", "200ms"]),
+        ("[[fault]]\nslow_read = 'slow'", &["line 2", "slow", "10kb"]),
+        (
+            "[[fault]]\nstop_reading = { after_bytes = 1 }",
+            &["line 2", "for"],
+        ),
+        (
+            "[[host]]\nhost = 0\nstate = 'ill'",
+            &["line 3", "ill", "silent"],
+        ),
+        ("[[fault]]\nkey = 'a'", &["fault 1", "no action"]),
+        (
+            "[[fault]]\nnth = 0\nomit_reqid = true",
+            &["fault 1", "count from 1"],
+        ),
+        (
+            "[[fault]]\ntimes = 0\nomit_reqid = true",
+            &["fault 1", "never"],
+        ),
+        (
+            "[[fault]]\nnth = 1\nprobability = 0.5\nomit_reqid = true",
+            &["fault 1", "nth", "probability"],
+        ),
+        (
+            "[[fault]]\nprobability = 1.5\nomit_reqid = true",
+            &["fault 1", "0 to 1"],
+        ),
+        (
+            "[[fault]]\nomit_reqid = true\n[[fault]]\nreset = 'after_body'\nhang = 'after_body'",
+            &["fault 2", "reset", "hang"],
+        ),
+        (
+            "[[fault]]\ncut_answer = 1\nanswer_text = 'x'",
+            &["fault 1", "cut_answer", "answer_text"],
+        ),
+        ("[[fault]]\nanswer = { status = 100 }", &["fault 1", "100"]),
+        (
+            "[[fault]]\nanswer = { status = 500, headers = { 'a b' = 'c' } }",
+            &["fault 1", "a b"],
+        ),
+    ];
+    for (text, words) in rows {
+        let error = text.parse::<FaultPlan>().expect_err(text).to_string();
+        for word in words {
+            assert!(
+                error.contains(word),
+                "{text:?} gave {error:?} without {word:?}"
+            );
+        }
+    }
+}
