@@ -53,9 +53,9 @@ pub fn read_json<T: DeserializeOwned>(answer: &Answer, now: SystemTime) -> Resul
         if let Some(page) = words.page {
             return not_kodo(answer, now, &page);
         }
-        // Some middle layers wrap errors in a 200.
+        // Kodo says errors with their status; who wraps one in a 200 is something in between.
         if let Some(said) = words.error {
-            return failure(FailureKind::Refused, said, answer, now);
+            return not_kodo(answer, now, &format!("a success that says: {said}"));
         }
         let why = match error.classify() {
             serde_json::error::Category::Eof => "JSON that is cut off".to_owned(),
@@ -68,7 +68,7 @@ pub fn read_json<T: DeserializeOwned>(answer: &Answer, now: SystemTime) -> Resul
 
 /// An answer that something else than Kodo must have made. `what` says what was found instead.
 pub fn not_kodo(answer: &Answer, now: SystemTime, what: &str) -> Failure {
-    let message = format!("something that is no Kodo answered: {what}");
+    let message = format!("something that is no Kodo answered: {}", redact(what));
     failure(FailureKind::NotKodo, message, answer, now)
 }
 

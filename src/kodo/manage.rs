@@ -144,5 +144,8 @@ impl ObjectInfo {
 fn ticks(ticks: u64) -> SystemTime {
     const PER_SECOND: u64 = 10_000_000;
     let nanos = u32::try_from(ticks % PER_SECOND).unwrap_or_default() * 100;
-    SystemTime::UNIX_EPOCH + Duration::new(ticks / PER_SECOND, nanos)
+    let since = Duration::new(ticks / PER_SECOND, nanos);
+    // Some platforms count to the year 30828 only; no object is that new.
+    let time = SystemTime::UNIX_EPOCH.checked_add(since);
+    time.unwrap_or(SystemTime::UNIX_EPOCH)
 }

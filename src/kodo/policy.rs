@@ -240,7 +240,7 @@ impl PutPolicy {
     ///
     /// The service asks this of the key it ends up with, `saveKey` and the content's hash included;
     /// a client may ask it of the key it is about to send. No key (`None`) is never allowed where
-    /// the scope names one [T] or a `keylimit` is set.
+    /// the scope names one or a `keylimit` is set.
     pub fn allows_key(&self, key: Option<&ObjectKey>) -> bool {
         let in_scope = match (&self.scope, key) {
             (Scope::Bucket(_), _) => true,

@@ -18,8 +18,8 @@ const OCTETS: &str = "application/octet-stream";
 /// Prefix of the headers that `Qiniu` covers; a name must be longer than it.
 const SIGNED_PREFIX: &str = "x-qiniu-";
 
-/// What of a request is signed.
-#[derive(Clone, Copy, Debug)]
+/// What of a request is signed. No `Debug`: its headers may hold somebody's signature.
+#[derive(Clone, Copy)]
 pub struct Signable<'a> {
     /// `GET`, `POST`, …
     pub method: &'a str,

@@ -115,7 +115,9 @@ impl std::fmt::Debug for Body {
 }
 
 /// What came back: a whole HTTP answer, its body held in memory and bounded by whoever read it.
-#[derive(Clone, Debug)]
+///
+/// `Debug` is safe to log: the body, which may repeat the upload token, prints as its length.
+#[derive(Clone)]
 pub struct Answer {
     /// Kodo uses codes up to 701, so this is any number of three digits.
     pub status: StatusCode,
@@ -123,6 +125,16 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Its whole body.
     pub body: Bytes,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("body_len", &self.body.len())
+            .finish()
+    }
 }
 
 impl Answer {

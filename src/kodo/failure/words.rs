@@ -137,12 +137,22 @@ pub(super) fn redact(text: &str) -> String {
         let len = rest[start..].find(|char| !is_token(char));
         let (word, later) = rest[start..].split_at(len.unwrap_or(rest.len() - start));
         clean.push_str(&rest[..start]);
-        let signed = word
-            .split(':')
-            .any(|part| part.len() == 28 && b64u_decode(part).is_some_and(|it| it.len() == 20));
+        let signed = word.split(':').any(ends_in_signature);
         clean.push_str(if signed { "…" } else { word });
         rest = later;
     }
     clean.push_str(rest);
     clean
+}
+
+/// Whether `part` is a signature, alone or after a `name=`.
+fn ends_in_signature(part: &str) -> bool {
+    /// Length of a signature in characters.
+    const SIGN_LEN: usize = 28;
+    let Some(start) = part.len().checked_sub(SIGN_LEN) else {
+        return false;
+    };
+    let (before, sign) = part.split_at(start);
+    let stands_alone = before.is_empty() || before.ends_with('=');
+    stands_alone && b64u_decode(sign).is_some_and(|bytes| bytes.len() == 20)
 }

@@ -22,14 +22,19 @@ pub struct ListQuery<'a> {
     pub delimiter: &'a str,
     /// The page before said so; empty for the first one.
     pub marker: &'a str,
-    /// At most this many, 1 to [`PAGE_LEN_MAX`]; out of it, the nearest.
+    /// At most this many, up to [`PAGE_LEN_MAX`]; 0 is that many.
     pub limit: u32,
+    /// Also tell the lengths of the parts of v2 objects.
+    pub with_parts: bool,
 }
 
 impl ListQuery<'_> {
     /// `GET /list?bucket=…`, on a host of rsf.
     pub fn request(&self, bucket: &Bucket) -> Request {
-        let limit = self.limit.clamp(1, PAGE_LEN_MAX);
+        let limit = match self.limit {
+            0 => PAGE_LEN_MAX,
+            limit => limit.min(PAGE_LEN_MAX),
+        };
         let mut target = format!("/list?bucket={bucket}&limit={limit}");
         for (name, value) in [
             ("prefix", self.prefix),
@@ -39,6 +44,9 @@ impl ListQuery<'_> {
             if !value.is_empty() {
                 target += &format!("&{name}={}", query_value(value));
             }
+        }
+        if self.with_parts {
+            target += "&needparts=true";
         }
         Request::new(Method::GET, target)
     }

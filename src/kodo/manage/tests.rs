@@ -109,15 +109,18 @@ fn signed_requests() {
 /// Everything that a list can be asked, escaped where it must be.
 #[test]
 fn list_requests() {
+    let all = ListQuery::default().request(&bucket());
+    assert_eq!(all.target, "/list?bucket=my-bucket&limit=1000");
     let query = ListQuery {
         prefix: "目/?&",
         delimiter: "/",
         marker: "eyJj=",
         limit: 5000,
+        with_parts: true,
     };
     assert_eq!(
         query.request(&bucket()).target,
-        "/list?bucket=my-bucket&limit=1000&prefix=%E7%9B%AE%2F%3F%26&delimiter=%2F&marker=eyJj%3D"
+        "/list?bucket=my-bucket&limit=1000&prefix=%E7%9B%AE%2F%3F%26&delimiter=%2F&marker=eyJj%3D&needparts=true"
     );
 }
 
