@@ -52,20 +52,13 @@ async fn shown(manage: Manage<'_>, key: &str) -> Result<Value, u16> {
     }
 }
 
-/// Each operation alone, in this order, on the same store: its status and its words.
-#[tokio::test]
-async fn operations() {
-    let (store, buckets) = demo_store().await;
-    let manage = Manage {
-        store: &store,
-        buckets: Some(&buckets),
-        now: clock::wall(),
-    };
+/// Operations, and the status and words that answer them.
+fn operation_rows() -> Vec<(String, u16, &'static str)> {
     let (a, b, c, gone) = (at("a"), at("b"), at("c"), at("gone"));
     let other = entry(&Bucket::new("other").unwrap(), None);
     let elsewhere = b64u("other:a");
     let (png, cond, bad_cond) = (b64u("image/png"), b64u("hash=FA&fsize=0"), b64u("hash=FX"));
-    let rows = [
+    vec![
         (format!("/stat/{a}"), 200, ""),
         (format!("/stat/{gone}"), 612, "no such file or directory"),
         (format!("/stat/{elsewhere}"), 631, "no such bucket"),
@@ -122,8 +115,19 @@ async fn operations() {
         (format!("/delete/{b}"), 612, "no such file or directory"),
         ("/list".to_owned(), 400, "no such operation"),
         (String::new(), 400, "no such operation"),
-    ];
-    for (op, status, error) in rows {
+    ]
+}
+
+/// Each operation alone, in this order, on the same store: its status and its words.
+#[tokio::test]
+async fn operations() {
+    let (store, buckets) = demo_store().await;
+    let manage = Manage {
+        store: &store,
+        buckets: Some(&buckets),
+        now: clock::wall(),
+    };
+    for (op, status, error) in operation_rows() {
         let reply = manage.object(route::parse_batched(&op)).await;
         let body = body(&reply);
         assert_eq!(reply.status, status, "{op}: {body}");

@@ -75,7 +75,7 @@ impl Store {
         runtime.spawn_blocking(move || {
             let go_on = || alive.strong_count() > 0;
             let swept = if urgent || inner.swept_long_ago(seconds) {
-                inner.sweep(now, &go_on)
+                inner.sweep(now, GRACE, &go_on)
             } else {
                 Ok(())
             };
@@ -99,10 +99,12 @@ impl Inner {
     }
 
     /// One sweep, begun at `now`; ends early, at a clean point, once `go_on` says no. Does nothing
-    /// while another one runs.
+    /// while another one runs. `grace` is [`GRACE`], but for tests: what holds above holds
+    /// without it.
     pub(crate) fn sweep(
         &self,
         now: SystemTime,
+        grace: Duration,
         go_on: &dyn Fn() -> bool,
     ) -> Result<(), StoreError> {
         let Some(_sweep) = self.locks.try_sweep()? else {
@@ -110,9 +112,13 @@ impl Inner {
         };
         self.records
             .save(layout::SWEPT, &clock::unix_seconds(now))?;
+        // What was touched since then counts as in use.
+        let Some(before) = now.checked_sub(grace) else {
+            return Ok(());
+        };
         drop(self.locks.hold_references()?);
         self.sweep_incoming(now)?;
-        let candidates = self.old_blobs(now)?;
+        let candidates = self.old_blobs(before)?;
         let Some(unreferenced) = self.without_references(candidates, now, go_on)? else {
             return Ok(());
         };
@@ -120,7 +126,7 @@ impl Inner {
         for batch in unreferenced.chunks(BATCH_LEN).take_while(|_| go_on()) {
             let _held = self.locks.hold_references()?;
             for id in batch {
-                if self.is_old(id, now)? {
+                if self.is_old(id, before)? {
                     self.blobs.remove(id)?;
                 }
             }
@@ -128,19 +134,19 @@ impl Inner {
         Ok(())
     }
 
-    fn old_blobs(&self, now: SystemTime) -> Result<HashSet<String>, StoreError> {
+    fn old_blobs(&self, before: SystemTime) -> Result<HashSet<String>, StoreError> {
         let mut old = HashSet::new();
         for id in self.blobs.ids()? {
-            if self.is_old(&id, now)? {
+            if self.is_old(&id, before)? {
                 old.insert(id);
             }
         }
         Ok(old)
     }
 
-    fn is_old(&self, id: &str, now: SystemTime) -> Result<bool, StoreError> {
+    fn is_old(&self, id: &str, before: SystemTime) -> Result<bool, StoreError> {
         let found = self.blobs.look(id)?;
-        Ok(found.is_some_and(|(_, touched)| is_past_grace(touched, now)))
+        Ok(found.is_some_and(|(_, touched)| touched < before))
     }
 
     /// `blobs` without those that anything refers to; none when told to stop. Removes contexts,
@@ -239,15 +245,11 @@ impl Inner {
         for name in disk.files(layout::INCOMING)? {
             let found = disk.look(&name)?;
             // Between being made and being locked a file is unlocked, and young.
-            let is_old = found.is_some_and(|(_, written)| is_past_grace(written, now));
+            let is_old = found.is_some_and(|(_, written)| written + GRACE < now);
             if is_old && disk.is_unlocked(&name) {
                 disk.remove(&name)?;
             }
         }
         Ok(())
     }
-}
-
-fn is_past_grace(touched: SystemTime, now: SystemTime) -> bool {
-    now.duration_since(touched).is_ok_and(|age| age > GRACE)
 }

@@ -1,6 +1,7 @@
 //! The store's promises, shown on all of its places.
 
 mod contract;
+mod killed;
 mod leftovers;
 mod races;
 
@@ -95,5 +96,8 @@ async fn names(store: &Store, query: PageQuery) -> Vec<String> {
 
 /// A sweep `LATER`, to its end.
 fn sweep(store: &Store) {
-    store.inner.sweep(later(), &|| true).unwrap();
+    store
+        .inner
+        .sweep(later(), Duration::ZERO, &|| true)
+        .unwrap();
 }

@@ -126,7 +126,8 @@ fn sweeping_takes_only_what_nothing_refers_to() {
             .await
             .unwrap();
         drop(unfinished);
-        store.inner.sweep(clock::wall(), &|| true).unwrap();
+        let hour = Duration::from_secs(60 * 60);
+        store.inner.sweep(clock::wall(), hour, &|| true).unwrap();
         let kept = if keeps_bytes(&store) { 1 } else { 0 };
         assert_eq!(count(&store), 3 * kept, "all are young");
         sweep(&store);
