@@ -36,7 +36,9 @@ impl Endpoint {
         let parsed: http::uri::Authority = authority
             .parse()
             .map_err(|_| refuse("the host is not a valid one"))?;
-        if parsed.host().is_empty() || (parsed.port().is_some() && parsed.port_u16().is_none()) {
+        // A port out of range counts as none there, so what follows the host tells.
+        let bad_port = authority != parsed.host() && parsed.port_u16().is_none();
+        if parsed.host().is_empty() || bad_port {
             return Err(refuse("the host or port is not a valid one"));
         }
         Ok(Self {
