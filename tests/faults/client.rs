@@ -64,7 +64,10 @@ pub(crate) struct Raw(pub(crate) TcpStream);
 impl Raw {
     pub(crate) async fn to(url: &str) -> Self {
         let address = url.trim_start_matches("http://");
-        Self(TcpStream::connect(address).await.expect("a connection"))
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        // Head and body are two writes: the second must not wait for the first one's delayed ACK.
+        stream.set_nodelay(true).expect("no delay");
+        Self(stream)
     }
 
     /// Sends a whole request and waits for what comes.
