@@ -1,0 +1,221 @@
+//! What the user is told. The last of the three error layers: failure → verdict → error.
+
+use std::fmt;
+
+use crate::model::{EndpointError, Failure, FailureKind, NameError};
+
+/// Why an upload, or a call next to it, did not succeed.
+///
+/// Its text says what happened and with which value; [`Error::next_step`] says what to do now.
+/// Neither ever holds a secret key, a token or a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    next: Option<String>,
+    /// Boxed: errors travel through many returns, failures are rare.
+    failure: Option<Box<Failure>>,
+}
+
+/// Kinds of [`Error`], for a program to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The call itself makes no sense: a bad name, an impossible combination.
+    Usage,
+    /// A setting is missing, unreadable, or has a value that cannot be.
+    Config,
+    /// The source is missing, unreadable, no regular file, or changed while it was read.
+    Source,
+    /// No connection could be made to any host.
+    NoConnection,
+    /// Something that is no Kodo answered.
+    NotKodo,
+    /// The service does not accept the keys or the token, or they have expired.
+    Unauthorized,
+    /// The put policy or the account forbids it.
+    Forbidden,
+    /// The object is larger than the put policy allows.
+    TooLarge,
+    /// There is no such bucket.
+    NoSuchBucket,
+    /// There is no such object.
+    NoSuchObject,
+    /// An object is there and may not be replaced.
+    Exists,
+    /// The service refused for another reason: see the message.
+    Refused,
+    /// The object is stored; the callback after it failed. Uploading again would be wrong.
+    CallbackFailed,
+    /// The service's answer shows other bytes than the source has.
+    Mismatch,
+    /// Not finished for a reason that may pass: a broken connection, a failing server.
+    Unfinished,
+    /// Stopped by a signal.
+    Interrupted,
+    /// The local machine failed: a store, a directory, an output that cannot be written.
+    Local,
+}
+
+impl ErrorKind {
+    /// The name that JSON events carry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Config => "config",
+            Self::Source => "source",
+            Self::NoConnection => "no_connection",
+            Self::NotKodo => "not_kodo",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::TooLarge => "too_large",
+            Self::NoSuchBucket => "no_such_bucket",
+            Self::NoSuchObject => "no_such_object",
+            Self::Exists => "exists",
+            Self::Refused => "refused",
+            Self::CallbackFailed => "callback_failed",
+            Self::Mismatch => "mismatch",
+            Self::Unfinished => "unfinished",
+            Self::Interrupted => "interrupted",
+            Self::Local => "local",
+        }
+    }
+}
+
+impl Error {
+    /// An error of `kind`; `message` says what happened, with which value.
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            next: None,
+            failure: None,
+        }
+    }
+
+    /// The same error with what to do next.
+    #[must_use]
+    pub(crate) fn next(mut self, step: impl Into<String>) -> Self {
+        self.next = Some(step.into());
+        self
+    }
+
+    /// What `failure` means to the user; `doing` completes "could not …".
+    pub(crate) fn from_failure(doing: &str, failure: Failure) -> Self {
+        let (kind, next) = meaning(&failure.kind);
+        let message = match failure.kind {
+            FailureKind::Source => failure.to_string(),
+            _ => format!("could not {doing}: {failure}"),
+        };
+        Self {
+            kind,
+            message,
+            next: next.map(str::to_owned),
+            failure: Some(Box::new(failure)),
+        }
+    }
+
+    /// What kind of error it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What to do now, if there is something to do.
+    pub fn next_step(&self) -> Option<&str> {
+        self.next.as_deref()
+    }
+
+    /// The answer or break-down behind it: status, request id, the service's own words.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<NameError> for Error {
+    fn from(error: NameError) -> Self {
+        Self::new(ErrorKind::Usage, error.to_string())
+    }
+}
+
+impl From<EndpointError> for Error {
+    fn from(error: EndpointError) -> Self {
+        Self::new(ErrorKind::Config, error.to_string())
+    }
+}
+
+/// The user's side of a failure: whose turn it is, and what to do.
+fn meaning(kind: &FailureKind) -> (ErrorKind, Option<&'static str>) {
+    use FailureKind as F;
+    const AGAIN: &str = "run the same line again";
+    match kind {
+        F::Connect => (
+            ErrorKind::NoConnection,
+            Some("check the network, and the host's name and port"),
+        ),
+        F::Tls => (
+            ErrorKind::NoConnection,
+            Some("check the host's name, this machine's clock and its certificate authorities"),
+        ),
+        F::NotKodo => (
+            ErrorKind::NotKodo,
+            Some("check the host's name; a proxy or a captive portal may be in the way"),
+        ),
+        F::Source => (
+            ErrorKind::Source,
+            Some("nothing was stored; run again when the file is at rest"),
+        ),
+        F::Mismatch => (ErrorKind::Mismatch, Some(AGAIN)),
+        F::Unauthorized => (
+            ErrorKind::Unauthorized,
+            Some("check the access key and secret key, or get a fresh upload token"),
+        ),
+        F::ClockSkew => (ErrorKind::Unauthorized, Some("set this machine's clock")),
+        F::Forbidden => (
+            ErrorKind::Forbidden,
+            Some("check the put policy of the token and the rights of the account"),
+        ),
+        F::AccountFrozen => (ErrorKind::Forbidden, Some("ask the service's support")),
+        F::TooLarge => (
+            ErrorKind::TooLarge,
+            Some("the put policy's fsizeLimit must allow this size"),
+        ),
+        F::NoSuchBucket => (
+            ErrorKind::NoSuchBucket,
+            Some("check the bucket's name and that it belongs to these keys"),
+        ),
+        F::NoSuchObject => (ErrorKind::NoSuchObject, Some("check the key")),
+        F::Exists => (
+            ErrorKind::Exists,
+            Some("choose another key, or allow replacing it (no --insert-only)"),
+        ),
+        F::CallbackFailed => (
+            ErrorKind::CallbackFailed,
+            Some("the object is stored: do not upload it again; look after the callback's server"),
+        ),
+        F::WrongRegion { .. } => (
+            ErrorKind::Refused,
+            Some("use an upload host of the bucket's region, or set no endpoint"),
+        ),
+        F::Broken | F::TimedOut | F::Server | F::Throttled | F::Changed | F::BodyLimit => {
+            (ErrorKind::Unfinished, Some(AGAIN))
+        }
+        F::ChecksumRefused | F::NoSuchUpload | F::InvalidContext => {
+            (ErrorKind::Unfinished, Some(AGAIN))
+        }
+        F::BadRequest
+        | F::AccelerationOff
+        | F::NotFound
+        | F::MethodNotAllowed
+        | F::BucketLimit
+        | F::BadMarker
+        | F::Refused => (ErrorKind::Refused, None),
+    }
+}

@@ -1,0 +1,58 @@
+//! What an upload tells while it runs.
+
+use std::sync::Arc;
+
+/// A moment of an upload, told to whoever asked for events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The source is open and the first request is about to go.
+    Started {
+        /// Size of the source, in bytes.
+        size: u64,
+        /// `form`, `v1` or `v2`.
+        protocol: &'static str,
+    },
+    /// Bytes moved.
+    Progress {
+        /// Bytes of the source in segments that the service has acknowledged. Never falls.
+        acknowledged: u64,
+        /// Bytes of the source handed to the network so far; ahead of `acknowledged`.
+        handed_over: u64,
+        /// Size of the source, in bytes.
+        size: u64,
+    },
+    /// Something worth knowing that is no error, in words for people.
+    Notice(String),
+}
+
+/// What is called with every event.
+type Hear = dyn Fn(&Event) + Send + Sync;
+
+/// Who is told. It must not block: it is called between two reads of the source.
+#[derive(Clone, Default)]
+pub(crate) struct Listener(Option<Arc<Hear>>);
+
+impl Listener {
+    /// A listener that calls `hear`.
+    pub(crate) fn new(hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hear)))
+    }
+
+    /// Tells `event`.
+    pub(crate) fn tell(&self, event: &Event) {
+        if let Some(hear) = &self.0 {
+            hear(event);
+        }
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "Listener"
+        } else {
+            "no listener"
+        })
+    }
+}
