@@ -1,0 +1,193 @@
+//! What a program calls: [`Uploader`], its builder, and the builders of its uploads.
+
+mod builder;
+mod hosts;
+mod put;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use builder::UploaderBuilder;
+pub use put::{Done, PutFile, Verified};
+
+use crate::api::Api;
+use crate::client::hosts::{HostBook, Role};
+use crate::clock;
+use crate::error::{Error, ErrorKind};
+use crate::kodo::manage::{self, ListPage, ListQuery, ObjectInfo, PAGE_LEN_MAX};
+use crate::kodo::{Credentials, UploadToken};
+use crate::model::{Answer, Bucket, FailureKind, ObjectKey, Request};
+use crate::transport::Transport;
+use crate::uploader::{Access, Protocol};
+
+/// Uploads files into Kodo, and asks about what is there.
+///
+/// Cheap to clone; clones share connections. It needs a Tokio runtime around its calls, and makes
+/// none. Every future is `Send + 'static` and may be dropped at any time, which stops its work.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), haul::Error> {
+/// let uploader = haul::Uploader::builder()
+///     .credentials("access key", "secret key")
+///     .build()?;
+/// let done = uploader
+///     .put_file("my-bucket", "2026/report.pdf", "report.pdf")
+///     .mime_type("application/pdf")
+///     .await?;
+/// println!("{} {}", done.hash, done.size);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Uploader {
+    inner: Arc<Inner>,
+}
+
+/// What clones share.
+#[derive(Debug)]
+struct Inner {
+    credentials: Option<Credentials>,
+    token: Option<UploadToken>,
+    transport: Transport,
+    api: Api,
+    hosts: HostBook,
+    protocol: Protocol,
+    threshold: Option<u64>,
+    part_len: u64,
+}
+
+impl Uploader {
+    /// An uploader to be set up.
+    pub fn builder() -> UploaderBuilder {
+        UploaderBuilder::default()
+    }
+
+    /// Uploads the file at `path` to `bucket` under `key`. Await the builder to run it.
+    ///
+    /// An object that is there is replaced, unless [`PutFile::insert_only`] forbids it.
+    pub fn put_file(
+        &self,
+        bucket: impl Into<String>,
+        key: impl Into<String>,
+        path: impl Into<PathBuf>,
+    ) -> PutFile {
+        PutFile::new(self.clone(), bucket.into(), key.into(), path.into())
+    }
+
+    /// What the service tells of an object. Needs the keys.
+    ///
+    /// Without such an object it fails with [`ErrorKind::NoSuchObject`].
+    pub async fn stat(
+        &self,
+        bucket: impl Into<String>,
+        key: impl Into<String>,
+    ) -> Result<ObjectInfo, Error> {
+        let (bucket, key) = (Bucket::new(bucket)?, ObjectKey::new(key)?);
+        let request = manage::stat(&bucket, &key, false);
+        let doing = format!("stat `{key}` in `{bucket}`");
+        let answer = self.manage(&bucket, Role::Rs, request, &doing).await?;
+        ObjectInfo::read(&answer, clock::wall()).map_err(|it| Error::from_failure(&doing, it))
+    }
+
+    /// Removes an object. Needs the keys.
+    ///
+    /// Without such an object it fails with [`ErrorKind::NoSuchObject`].
+    pub async fn delete(
+        &self,
+        bucket: impl Into<String>,
+        key: impl Into<String>,
+    ) -> Result<(), Error> {
+        let (bucket, key) = (Bucket::new(bucket)?, ObjectKey::new(key)?);
+        let request = manage::delete(&bucket, &key);
+        let doing = format!("remove `{key}` from `{bucket}`");
+        let answer = self.manage(&bucket, Role::Rs, request, &doing).await?;
+        manage::deleted(&answer, clock::wall()).map_err(|it| Error::from_failure(&doing, it))
+    }
+
+    /// One page of a bucket's objects whose keys begin with `prefix`, in the byte order of the keys.
+    /// Needs the keys.
+    ///
+    /// `marker` is where to go on: None for the first page, then [`ListPage::next`] of the one
+    /// before. A page may be empty without being the last.
+    pub async fn list(
+        &self,
+        bucket: impl Into<String>,
+        prefix: &str,
+        marker: Option<&str>,
+    ) -> Result<ListPage, Error> {
+        let bucket = Bucket::new(bucket)?;
+        let query = ListQuery {
+            prefix,
+            delimiter: "",
+            marker: marker.unwrap_or_default(),
+            limit: PAGE_LEN_MAX,
+            with_parts: false,
+        };
+        let doing = format!("list `{bucket}`");
+        let request = query.request(&bucket);
+        let answer = self.manage(&bucket, Role::Rsf, request, &doing).await?;
+        ListPage::read(&answer, clock::wall()).map_err(|it| Error::from_failure(&doing, it))
+    }
+
+    /// By what right uploads are made: the ready token goes before the keys.
+    fn access(&self) -> Result<Access, Error> {
+        match (&self.inner.token, &self.inner.credentials) {
+            (Some(token), _) => Ok(Access::Token(Box::new(token.clone()))),
+            (None, Some(credentials)) => Ok(Access::Keys(credentials.clone())),
+            (None, None) => Err(no_keys("upload")),
+        }
+    }
+
+    /// Signs `request` and sends it to a management host of the bucket, the next one when a host
+    /// cannot be reached.
+    async fn manage(
+        &self,
+        bucket: &Bucket,
+        role: Role,
+        request: Request,
+        doing: &str,
+    ) -> Result<Answer, Error> {
+        let inner = &self.inner;
+        let Some(credentials) = &inner.credentials else {
+            return Err(no_keys(doing));
+        };
+        let access_key = &credentials.access_key;
+        let hosts = inner
+            .hosts
+            .management(&inner.api, access_key, bucket, role)
+            .await?;
+        let mut last = None;
+        for endpoint in hosts {
+            // Without a time in the signature: a wrong clock here is far more common than somebody
+            // who repeats a call from inside its TLS connection.
+            let signed = manage::signed(request.clone(), credentials, &endpoint, None);
+            match inner.api.send(&endpoint, signed).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => {
+                    let next = matches!(failure.kind, FailureKind::Connect | FailureKind::Tls);
+                    last = Some(failure);
+                    if !next {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(match last {
+            Some(failure) => Error::from_failure(doing, failure),
+            None => Error::new(
+                ErrorKind::Config,
+                format!("could not {doing}: no management host of `{bucket}` is known"),
+            )
+            .next("set rs_url"),
+        })
+    }
+}
+
+/// The error of a call that needs keys where there are none.
+fn no_keys(doing: &str) -> Error {
+    Error::new(
+        ErrorKind::Config,
+        format!("could not {doing}: there are no keys"),
+    )
+    .next("set an access key and a secret key (HAUL_ACCESS_KEY, HAUL_SECRET_KEY)")
+}

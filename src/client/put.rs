@@ -1,0 +1,236 @@
+//! One upload of a file, as a program asks for it.
+
+use std::future::IntoFuture;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use crate::client::Uploader;
+use crate::clock;
+use crate::error::{Error, ErrorKind};
+use crate::events::{Event, Listener};
+use crate::kodo::{AccessKey, Commit, CommitError};
+use crate::model::{Bucket, ObjectKey};
+use crate::source::FileSource;
+use crate::uploader::{self, Access, Job, Outcome, Permit, Plan, Wish};
+
+/// An upload that is about to be made: `.await` it.
+#[derive(Clone, Debug)]
+#[must_use = "an upload only happens when it is awaited"]
+pub struct PutFile {
+    uploader: Uploader,
+    bucket: String,
+    key: Option<String>,
+    path: PathBuf,
+    file_name: Option<String>,
+    mime_type: Option<String>,
+    metadata: Vec<(String, String)>,
+    vars: Vec<(String, String)>,
+    insert_only: bool,
+    listener: Listener,
+}
+
+/// A finished upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Done {
+    /// Where the object is.
+    pub bucket: String,
+    /// Its key: the one asked for, or the one that the service chose. None where the service chose
+    /// and a shaped answer does not say.
+    pub key: Option<String>,
+    /// Its hash (etag).
+    pub hash: String,
+    /// Its size, in bytes.
+    pub size: u64,
+    /// How much of it is proven.
+    pub verified: Verified,
+    /// The body of the service's answer: arbitrary where the put policy has a `returnBody` or a
+    /// callback.
+    pub answer: Bytes,
+    /// `X-Reqid` of that answer: what the service's support asks for.
+    pub request_id: Option<String>,
+    /// Bytes that an earlier run had stored. Always 0 in this version.
+    pub resumed_bytes: u64,
+    /// Bytes of the source that were sent.
+    pub sent_bytes: u64,
+    /// Bytes of the source that were sent more than once. Always 0 in this version.
+    pub resent_bytes: u64,
+}
+
+/// What was compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verified {
+    /// The service's hash of the whole object is that of the bytes sent.
+    Object,
+    /// Every segment's answer matched the bytes sent; the last answer carried no hash.
+    Parts,
+}
+
+impl Verified {
+    /// The word that JSON events carry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::Parts => "parts",
+        }
+    }
+}
+
+impl PutFile {
+    pub(super) fn new(uploader: Uploader, bucket: String, key: String, path: PathBuf) -> Self {
+        Self {
+            uploader,
+            bucket,
+            key: Some(key),
+            path,
+            file_name: None,
+            mime_type: None,
+            metadata: Vec::new(),
+            vars: Vec::new(),
+            insert_only: false,
+            listener: Listener::default(),
+        }
+    }
+
+    /// Lets the service name the object: by the policy's `saveKey`, else by its hash.
+    pub fn no_key(mut self) -> Self {
+        self.key = None;
+        self
+    }
+
+    /// The object's type. Without it the service finds out itself.
+    pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
+        self.mime_type = Some(mime_type.into());
+        self
+    }
+
+    /// The original name told to the service (`$(fname)`), in place of the file's own.
+    pub fn file_name(mut self, name: impl Into<String>) -> Self {
+        self.file_name = Some(name.into());
+        self
+    }
+
+    /// Metadata kept with the object. The name may be given with `x-qn-meta-` or without; all
+    /// names and values together have at most 1024 bytes.
+    pub fn meta(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.push((name.into(), value.into()));
+        self
+    }
+
+    /// A custom variable for `returnBody` and callbacks. The name may be given with `x:` or without.
+    pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.vars.push((name.into(), value.into()));
+        self
+    }
+
+    /// Never replaces an object of other content: fails with [`ErrorKind::Exists`].
+    ///
+    /// Acts on tokens that the keys sign; a ready token says itself what it permits.
+    pub fn insert_only(mut self) -> Self {
+        self.insert_only = true;
+        self
+    }
+
+    /// Tells `hear` how the upload goes. It is called between two reads of the source, so it must
+    /// not block.
+    pub fn on_event(mut self, hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listener = Listener::new(hear);
+        self
+    }
+
+    async fn run(self) -> Result<Done, Error> {
+        let bucket = Bucket::new(self.bucket.as_str())?;
+        let key = self.key.as_ref().map(ObjectKey::new).transpose()?;
+        let commit = self
+            .commit(key.clone())
+            .map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))?;
+        let source = FileSource::open(&self.path).await;
+        let source = source.map_err(|failure| Error::from_failure("open the file", failure))?;
+        let size = source.len();
+        let inner = &self.uploader.inner;
+        let access = self.uploader.access()?;
+        let access_key = account(&access)?;
+        let now = clock::wall();
+        let permit = Permit::new(access, &bucket, key.as_ref(), self.insert_only, size, now)?;
+        let wish = Wish {
+            protocol: inner.protocol,
+            threshold: inner.threshold,
+            part_len: inner.part_len,
+            v1_would_overwrite: permit.v1_would_overwrite(),
+        };
+        let plan = Plan::new(size, wish)?;
+        let hosts = inner.hosts.upload(&inner.api, &access_key, &bucket).await?;
+        let outcome = uploader::upload(Job {
+            bucket,
+            commit,
+            source,
+            permit,
+            plan,
+            hosts,
+            transport: inner.transport.clone(),
+            listener: self.listener.clone(),
+        })
+        .await?;
+        Ok(self.done(outcome, size))
+    }
+
+    /// What is said about the object.
+    fn commit(&self, key: Option<ObjectKey>) -> Result<Commit, CommitError> {
+        let own_name = self.path.file_name().and_then(|name| name.to_str());
+        let mut commit = Commit::new(key);
+        // A name that is no UTF-8 cannot be told; the object does without.
+        if let Some(name) = self.file_name.as_deref().or(own_name) {
+            commit = commit.file_name(name);
+        }
+        if let Some(mime_type) = &self.mime_type {
+            commit = commit.mime_type(mime_type)?;
+        }
+        for (name, value) in &self.vars {
+            commit = commit.var(name, value)?;
+        }
+        for (name, value) in &self.metadata {
+            commit = commit.metadata_entry(name, value)?;
+        }
+        Ok(commit)
+    }
+
+    fn done(self, outcome: Outcome, size: u64) -> Done {
+        Done {
+            bucket: self.bucket,
+            key: outcome.stored.key.or(self.key),
+            hash: outcome.hash.to_string(),
+            size,
+            verified: if outcome.hash_confirmed {
+                Verified::Object
+            } else {
+                Verified::Parts
+            },
+            answer: outcome.stored.raw,
+            request_id: outcome.stored.request_id,
+            resumed_bytes: 0,
+            sent_bytes: outcome.sent_bytes,
+            resent_bytes: 0,
+        }
+    }
+}
+
+impl IntoFuture for PutFile {
+    type Output = Result<Done, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// The access key that the bucket query names.
+fn account(access: &Access) -> Result<AccessKey, Error> {
+    match access {
+        Access::Keys(credentials) => Ok(credentials.access_key.clone()),
+        Access::Token(token) => AccessKey::new(token.access_key())
+            .map_err(|error| Error::new(ErrorKind::Config, error.to_string())),
+    }
+}

@@ -1,0 +1,195 @@
+//! By what right an upload is made: keys that sign a token for every request, or a ready token.
+
+use std::time::{Duration, SystemTime};
+
+use crate::clock;
+use crate::error::{Error, ErrorKind};
+use crate::kodo::{AnswerForm, Credentials, PutPolicy, Scope, UploadToken};
+use crate::model::{Bucket, ObjectKey};
+
+/// Shortest life of a token that we sign, in seconds: clocks are wrong by minutes, rarely more.
+const TOKEN_LIFE_MIN: u64 = 60 * 60;
+
+/// The slowest line whose uploads must not outlive their token, in bytes a second: 64 kbit/s.
+const SLOWEST_LINE: u64 = 8_000;
+
+/// A token lives this many times as long as its upload would take on the slowest line.
+const TOKEN_LIFE_FACTOR: u64 = 3;
+
+/// Keys or token.
+#[derive(Clone, Debug)]
+pub(crate) enum Access {
+    /// Signs a fresh token for every request.
+    Keys(Credentials),
+    /// A token that somebody else signed.
+    Token(Box<UploadToken>),
+}
+
+/// What one upload may do, and as whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Permit {
+    access: Access,
+    scope: Scope,
+    insert_only: bool,
+    life: Duration,
+}
+
+impl Permit {
+    /// The permit for `key` in `bucket`; refuses what a ready token does not cover.
+    pub(crate) fn new(
+        access: Access,
+        bucket: &Bucket,
+        key: Option<&ObjectKey>,
+        insert_only: bool,
+        len: u64,
+        now: SystemTime,
+    ) -> Result<Self, Error> {
+        if let Access::Token(token) = &access {
+            check_token(token, bucket, key, now)?;
+        }
+        let scope = match key {
+            Some(key) => Scope::Key(bucket.clone(), key.clone()),
+            None => Scope::Bucket(bucket.clone()),
+        };
+        let life = (len / SLOWEST_LINE).saturating_mul(TOKEN_LIFE_FACTOR);
+        Ok(Self {
+            access,
+            scope,
+            insert_only,
+            life: Duration::from_secs(life.max(TOKEN_LIFE_MIN)),
+        })
+    }
+
+    /// The token for a request sent `now`.
+    pub(crate) fn token(&self, now: SystemTime) -> UploadToken {
+        match &self.access {
+            Access::Token(token) => token.as_ref().clone(),
+            Access::Keys(credentials) => {
+                let deadline = clock::unix_seconds(now).saturating_add(self.life.as_secs());
+                let mut policy = PutPolicy::new(self.scope.clone(), deadline);
+                policy.insert_only = self.insert_only;
+                UploadToken::sign(credentials, &policy)
+            }
+        }
+    }
+
+    /// What the answer to the commit looks like.
+    pub(crate) fn answer_form(&self) -> AnswerForm {
+        match &self.access {
+            Access::Keys(_) => AnswerForm::HashAndKey,
+            Access::Token(token) => AnswerForm::of(token.policy()),
+        }
+    }
+
+    /// Whether the policy names the object, whatever the client says.
+    pub(crate) fn may_rename(&self) -> bool {
+        match &self.access {
+            Access::Keys(_) => false,
+            Access::Token(token) => token.policy().force_save_key,
+        }
+    }
+
+    /// Whether v1 would replace an object that form and v2 would not (protocol reference, 7.2).
+    pub(crate) fn v1_would_overwrite(&self) -> bool {
+        match &self.access {
+            Access::Keys(_) => matches!(self.scope, Scope::Bucket(_)) && !self.insert_only,
+            Access::Token(token) => {
+                let policy = token.policy();
+                matches!(policy.scope, Scope::Bucket(_))
+                    && !policy.insert_only
+                    && !policy.force_insert_only
+            }
+        }
+    }
+}
+
+/// A ready token must be for this bucket and key, and not have expired.
+fn check_token(
+    token: &UploadToken,
+    bucket: &Bucket,
+    key: Option<&ObjectKey>,
+    now: SystemTime,
+) -> Result<(), Error> {
+    let policy = token.policy();
+    if policy.scope.bucket() != bucket {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!(
+                "the upload token is for bucket `{}`, and the destination is in `{bucket}`",
+                policy.scope.bucket()
+            ),
+        )
+        .next("use a token for this bucket, or another destination"));
+    }
+    let now = clock::unix_seconds(now);
+    if policy.deadline < now {
+        return Err(Error::new(
+            ErrorKind::Unauthorized,
+            format!(
+                "the upload token expired {} seconds ago",
+                now - policy.deadline
+            ),
+        )
+        .next("get a fresh upload token"));
+    }
+    if !policy.allows_key(key) {
+        let scope = policy.scope.text();
+        let named = key.map_or_else(|| "no key".to_owned(), |key| format!("`{key}`"));
+        return Err(Error::new(
+            ErrorKind::Forbidden,
+            format!("the upload token is for `{scope}`, and the upload names {named}"),
+        )
+        .next("choose a key that the token allows, or get another token"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kodo::{AccessKey, SecretKey};
+
+    fn keys() -> Credentials {
+        Credentials::new(AccessKey::new("ak").unwrap(), SecretKey::new("sk").unwrap())
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    /// Own keys sign for exactly this key, an hour at least, three times the slowest line's time.
+    #[test]
+    fn tokens_of_our_own() {
+        let bucket = Bucket::new("b").unwrap();
+        let key = ObjectKey::new("k").unwrap();
+        for (len, life) in [(0, 3600), (8_000_000, 3600), (80_000_000, 30_000)] {
+            let access = Access::Keys(keys());
+            let permit = Permit::new(access, &bucket, Some(&key), true, len, at(0)).unwrap();
+            let token = permit.token(at(1000));
+            assert_eq!(token.policy().deadline, 1000 + life, "{len}");
+            assert_eq!(token.policy().scope.text(), "b:k");
+            assert!(token.policy().insert_only);
+        }
+    }
+
+    /// A ready token that cannot work is refused before anything is sent, each for its own reason.
+    #[test]
+    fn ready_tokens() {
+        let scope = Scope::Key(Bucket::new("b").unwrap(), ObjectKey::new("k").unwrap());
+        let token = UploadToken::sign(&keys(), &PutPolicy::new(scope, 1000));
+        let rows = [
+            ("b", Some("k"), 1000, None),
+            ("c", Some("k"), 1000, Some(ErrorKind::Config)),
+            ("b", Some("k"), 1001, Some(ErrorKind::Unauthorized)),
+            ("b", Some("x"), 1000, Some(ErrorKind::Forbidden)),
+            ("b", None, 1000, Some(ErrorKind::Forbidden)),
+        ];
+        for (bucket, key, now, expected) in rows {
+            let bucket = Bucket::new(bucket).unwrap();
+            let key = key.map(|key| ObjectKey::new(key).unwrap());
+            let access = Access::Token(Box::new(token.clone()));
+            let permit = Permit::new(access, &bucket, key.as_ref(), false, 1, at(now));
+            assert_eq!(permit.err().map(|error| error.kind()), expected);
+        }
+    }
+}
