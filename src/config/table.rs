@@ -1,0 +1,218 @@
+//! The one table of settings. Flags, variables, config keys, defaults, help and `config show` all
+//! come from it.
+
+use crate::config::value::Kind;
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Key in the config file; `--name` with hyphens; `HAUL_NAME` in capitals.
+    pub(crate) name: &'static str,
+    /// One line for people.
+    pub(crate) help: &'static str,
+    /// What a value is called in help.
+    pub(crate) value_name: &'static str,
+    /// Which values are right.
+    pub(crate) kind: Kind,
+    /// What holds when nobody says anything; more than one only where `repeats`.
+    pub(crate) default: &'static [&'static str],
+    /// Where it may be set.
+    pub(crate) places: Places,
+    /// Another variable that is read after `HAUL_NAME`: those of the vendor's own tools.
+    pub(crate) other_variable: Option<&'static str>,
+    /// Never shown, never a flag, and a file that holds it must be private.
+    pub(crate) secret: bool,
+    /// Whether it takes several values.
+    pub(crate) repeats: bool,
+}
+
+/// Where a setting may be set. The environment always counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Places {
+    /// Flag, environment and file.
+    All,
+    /// Environment and file: secrets would be seen in the process list.
+    NoFlag,
+    /// Flag and environment: the config file cannot name itself.
+    NoFile,
+}
+
+impl Setting {
+    /// `--name`.
+    pub(crate) fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// `HAUL_NAME`.
+    pub(crate) fn variable(&self) -> String {
+        format!("HAUL_{}", self.name.to_uppercase())
+    }
+
+    /// Whether there is a flag for it.
+    pub(crate) fn has_flag(&self) -> bool {
+        self.places != Places::NoFlag
+    }
+
+    /// Whether the config file may hold it.
+    pub(crate) fn in_file(&self) -> bool {
+        self.places != Places::NoFile
+    }
+}
+
+/// What a setting is unless its row says otherwise.
+const PLAIN: Setting = Setting {
+    name: "",
+    help: "",
+    value_name: "VALUE",
+    kind: Kind::Text,
+    default: &[],
+    places: Places::All,
+    other_variable: None,
+    secret: false,
+    repeats: false,
+};
+
+/// Smallest part of a v2 upload. Source: protocol reference, section 5.7.
+const PART_LEN_MIN: u64 = 1 << 20;
+
+/// Largest part of a v2 upload. Source: protocol reference, section 5.7.
+const PART_LEN_MAX: u64 = 1 << 30;
+
+/// Every setting, in the order in which people read them.
+pub(crate) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "access_key",
+        help: "Access key of the account",
+        value_name: "KEY",
+        other_variable: Some("QINIU_ACCESS_KEY"),
+        ..PLAIN
+    },
+    Setting {
+        name: "secret_key",
+        help: "Secret key of the account",
+        places: Places::NoFlag,
+        other_variable: Some("QINIU_SECRET_KEY"),
+        secret: true,
+        ..PLAIN
+    },
+    Setting {
+        name: "secret_key_file",
+        help: "File whose only line is the secret key",
+        value_name: "FILE",
+        kind: Kind::Path,
+        ..PLAIN
+    },
+    Setting {
+        name: "upload_token",
+        help: "A ready upload token, in place of the keys",
+        places: Places::NoFlag,
+        secret: true,
+        ..PLAIN
+    },
+    Setting {
+        name: "token_file",
+        help: "File whose only line is a ready upload token",
+        value_name: "FILE",
+        kind: Kind::Path,
+        ..PLAIN
+    },
+    Setting {
+        name: "endpoint",
+        help: "Upload host, in place of the bucket's own; may be given several times",
+        value_name: "URL",
+        kind: Kind::Url,
+        repeats: true,
+        ..PLAIN
+    },
+    Setting {
+        name: "rs_url",
+        help: "Management host (stat, ls, rm), in place of the bucket's own",
+        value_name: "URL",
+        kind: Kind::Url,
+        ..PLAIN
+    },
+    Setting {
+        name: "uc_url",
+        help: "Hosts that say where a bucket lives, asked in this order; bare host names they \
+               answer with inherit the scheme of the first",
+        value_name: "URL",
+        kind: Kind::Url,
+        default: &[
+            "https://uc.qiniuapi.com",
+            "https://kodo-config.qiniuapi.com",
+            "https://uc.qbox.me",
+        ],
+        repeats: true,
+        ..PLAIN
+    },
+    Setting {
+        name: "state_dir",
+        help: "Where haul keeps its state; default $XDG_STATE_HOME/haul",
+        value_name: "DIR",
+        kind: Kind::Path,
+        ..PLAIN
+    },
+    Setting {
+        name: "protocol",
+        help: "How large files travel: v1 (blocks), v2 (parts), or what is right for the upload",
+        kind: Kind::Word(&["auto", "v1", "v2"]),
+        value_name: "WORD",
+        default: &["auto"],
+        ..PLAIN
+    },
+    Setting {
+        name: "threshold",
+        help: "Largest file that goes in one request: a size, or auto (1 MiB)",
+        value_name: "SIZE",
+        kind: Kind::SizeOrAuto,
+        default: &["auto"],
+        ..PLAIN
+    },
+    Setting {
+        name: "part_size",
+        help: "Size of the parts of a v2 upload; raised when 10000 of them would not suffice",
+        value_name: "SIZE",
+        kind: Kind::Size {
+            min: PART_LEN_MIN,
+            max: PART_LEN_MAX,
+        },
+        default: &["4MiB"],
+        ..PLAIN
+    },
+    Setting {
+        name: "connect_timeout",
+        help: "How long a host may take to accept a connection, and again for TLS",
+        value_name: "TIME",
+        kind: Kind::Duration,
+        default: &["10s"],
+        ..PLAIN
+    },
+    Setting {
+        name: "config",
+        help: "Config file; default $XDG_CONFIG_HOME/haul/config.toml",
+        value_name: "FILE",
+        kind: Kind::Path,
+        places: Places::NoFile,
+        ..PLAIN
+    },
+    Setting {
+        name: "json",
+        help: "One JSON object per line on stdout, for programs",
+        kind: Kind::Flag,
+        default: &["false"],
+        ..PLAIN
+    },
+    Setting {
+        name: "verbose",
+        help: "Say more on stderr; twice: every request",
+        value_name: "0..2",
+        kind: Kind::Count,
+        default: &["0"],
+        ..PLAIN
+    },
+];
+
+/// The row called `name`, if there is one.
+pub(crate) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}

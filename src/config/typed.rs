@@ -1,0 +1,226 @@
+//! The settings as the types that the rest of the program works with.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::client::{Uploader, UploaderBuilder};
+use crate::config::file::read_secret;
+use crate::config::{Effective, Environment, Settings, value};
+use crate::devserver::DevServer;
+use crate::error::{Error, ErrorKind};
+use crate::kodo::{AccessKey, Credentials, SecretKey, UploadToken};
+use crate::model::Endpoint;
+use crate::uploader::Protocol;
+
+/// All settings, read and checked. Its `Debug` shows no secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Both keys, or neither.
+    pub(crate) credentials: Option<Credentials>,
+    /// A ready upload token; for uploads it goes before the keys.
+    pub(crate) token: Option<UploadToken>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) rs_url: Option<Endpoint>,
+    pub(crate) uc_urls: Vec<Endpoint>,
+    state_dir: Option<PathBuf>,
+    pub(crate) protocol: Protocol,
+    /// None: auto.
+    pub(crate) threshold: Option<u64>,
+    pub(crate) part_len: u64,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) json: bool,
+    pub(crate) verbose: u8,
+}
+
+impl Config {
+    /// Reads the settings; opens the files that secrets are in.
+    pub(crate) fn new(settings: &Settings, environment: &Environment) -> Result<Self, Error> {
+        let text = |name: &str| settings.row(name).and_then(Effective::value);
+        Ok(Self {
+            credentials: credentials(settings)?,
+            token: token(settings)?,
+            endpoints: endpoints(settings, "endpoint")?,
+            rs_url: endpoints(settings, "rs_url")?.pop(),
+            uc_urls: endpoints(settings, "uc_url")?,
+            state_dir: text("state_dir")
+                .map(PathBuf::from)
+                .or_else(|| environment.state_dir()),
+            protocol: match text("protocol") {
+                Some("v1") => Protocol::V1,
+                Some("v2") => Protocol::V2,
+                _ => Protocol::Auto,
+            },
+            threshold: read(settings, "threshold", value::size_or_auto)?.flatten(),
+            part_len: required(settings, "part_size", value::size)?,
+            connect_timeout: required(settings, "connect_timeout", value::duration)?,
+            json: required(settings, "json", value::flag)?,
+            verbose: required(settings, "verbose", value::count)?,
+        })
+    }
+
+    /// An uploader for Kodo, set up by these settings.
+    pub(crate) fn uploader(&self) -> Result<Uploader, Error> {
+        let mut builder = self.manner();
+        if let Some(keys) = &self.credentials {
+            builder = builder.credentials(keys.access_key.as_str(), keys.secret_key.expose());
+        }
+        if let Some(token) = &self.token {
+            builder = builder.upload_token(token.expose());
+        }
+        for endpoint in &self.endpoints {
+            builder = builder.endpoint(endpoint.to_string());
+        }
+        if let Some(rs_url) = &self.rs_url {
+            builder = builder.rs_url(rs_url.to_string());
+        }
+        for uc_url in &self.uc_urls {
+            builder = builder.uc_url(uc_url.to_string());
+        }
+        builder.build()
+    }
+
+    /// An uploader for a dev server: files travel by these settings, hosts and keys are the
+    /// server's.
+    pub(crate) fn local_uploader(&self, server: &DevServer) -> Result<Uploader, Error> {
+        let keys = server.credentials();
+        self.manner()
+            .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+            .endpoint(server.url())
+            .build()
+    }
+
+    /// How files travel, without where and as whom.
+    fn manner(&self) -> UploaderBuilder {
+        let builder = Uploader::builder()
+            .protocol(self.protocol)
+            .part_size(self.part_len)
+            .connect_timeout(self.connect_timeout);
+        match self.threshold {
+            Some(threshold) => builder.threshold(threshold),
+            None => builder,
+        }
+    }
+
+    /// Where state lives.
+    pub(crate) fn state_dir(&self) -> Result<&Path, Error> {
+        self.state_dir.as_deref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Config,
+                "there is no place for haul's state: neither XDG_STATE_HOME nor a home directory \
+                 is known",
+            )
+            .next("set --state-dir")
+        })
+    }
+}
+
+/// The setting's value, read.
+fn read<T>(
+    settings: &Settings,
+    name: &str,
+    reader: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, Error> {
+    let Some(row) = settings.row(name) else {
+        return Ok(None);
+    };
+    let read = row.value().map(reader).transpose();
+    read.map_err(|why| wrong(row, &why))
+}
+
+/// The value of a setting that has a default.
+fn required<T>(
+    settings: &Settings,
+    name: &str,
+    reader: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, Error> {
+    read(settings, name, reader)?
+        .ok_or_else(|| Error::new(ErrorKind::Config, format!("`{name}` has no value")))
+}
+
+/// All hosts of a setting.
+fn endpoints(settings: &Settings, name: &str) -> Result<Vec<Endpoint>, Error> {
+    let texts = settings.row(name).map(|row| row.values.as_slice());
+    let parse = |text: &String| Endpoint::parse(text, true).map_err(Error::from);
+    texts.unwrap_or_default().iter().map(parse).collect()
+}
+
+/// The key pair, from wherever each half comes.
+fn credentials(settings: &Settings) -> Result<Option<Credentials>, Error> {
+    let secret = secret(settings, "secret_key", "secret_key_file")?;
+    let access = settings
+        .row("access_key")
+        .filter(|row| row.value().is_some());
+    match (access, secret) {
+        (None, None) => Ok(None),
+        (Some(access), Some((secret, row))) => {
+            let access_key = AccessKey::new(access.value().unwrap_or_default())
+                .map_err(|error| wrong(access, &error.to_string()))?;
+            let secret_key =
+                SecretKey::new(secret).map_err(|error| wrong(row, &error.to_string()))?;
+            Ok(Some(Credentials::new(access_key, secret_key)))
+        }
+        (Some(access), None) => Err(half(access, "secret key")
+            .next("set HAUL_SECRET_KEY, `secret_key` in the config file, or --secret-key-file")),
+        (None, Some((_, row))) => {
+            Err(half(row, "access key").next("set --access-key or HAUL_ACCESS_KEY"))
+        }
+    }
+}
+
+/// One key without the other.
+fn half(row: &Effective, missing: &str) -> Error {
+    let name = row.name_there();
+    Error::new(
+        ErrorKind::Config,
+        format!("{name} is set, but there is no {missing}"),
+    )
+}
+
+/// The ready upload token, if one is set.
+fn token(settings: &Settings) -> Result<Option<UploadToken>, Error> {
+    let Some((text, row)) = secret(settings, "upload_token", "token_file")? else {
+        return Ok(None);
+    };
+    UploadToken::parse(&text)
+        .map(Some)
+        .map_err(|error| wrong(row, &error.to_string()))
+}
+
+/// A secret that may be given directly or by a file: the one from the place of higher precedence.
+fn secret<'a>(
+    settings: &'a Settings,
+    direct: &str,
+    file: &str,
+) -> Result<Option<(String, &'a Effective)>, Error> {
+    let set = |name| settings.row(name).filter(|row| row.value().is_some());
+    let (row, is_file) = match (set(direct), set(file)) {
+        (None, None) => return Ok(None),
+        (Some(row), None) => (row, false),
+        (None, Some(row)) => (row, true),
+        (Some(direct), Some(file)) if direct.origin.rank() == file.origin.rank() => {
+            let (direct, file) = (direct.name_there(), file.name_there());
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("both {direct} and {file} are set"),
+            )
+            .next("leave one of them out"));
+        }
+        (Some(direct), Some(file)) if direct.origin.rank() < file.origin.rank() => (direct, false),
+        (Some(_), Some(file)) => (file, true),
+    };
+    let value = row.value().unwrap_or_default();
+    let text = if is_file {
+        read_secret(Path::new(value))?
+    } else {
+        value.to_owned()
+    };
+    Ok(Some((text, row)))
+}
+
+/// The error of a value that is wrong; shows the value only if it is no secret.
+fn wrong(row: &Effective, why: &str) -> Error {
+    Error::new(
+        ErrorKind::Config,
+        format!("{} is wrong: {why}", row.name_there()),
+    )
+}

@@ -1,0 +1,171 @@
+//! Which values a setting takes, and reading them.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use crate::model::Endpoint;
+
+/// Longest wait that a setting may ask for: a day. More is a slip of the unit.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Most detail that `-v` brings.
+pub(crate) const VERBOSE_MAX: u8 = 2;
+
+/// The values a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Any text that is not empty.
+    Text,
+    /// A path of this machine.
+    Path,
+    /// A host: `https://host[:port]`.
+    Url,
+    /// Bytes, with or without a unit, between two bounds.
+    Size {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// Bytes, or `auto`.
+    SizeOrAuto,
+    /// A time with its unit.
+    Duration,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Flag,
+    /// How often a flag was given.
+    Count,
+}
+
+impl Kind {
+    /// Checks `text`; the error says what would be right.
+    pub(crate) fn check(self, text: &str) -> Result<(), String> {
+        match self {
+            Self::Text | Self::Path if text.is_empty() => Err("it must not be empty".to_owned()),
+            Self::Text | Self::Path => Ok(()),
+            Self::Url => Endpoint::parse(text, true)
+                .map(drop)
+                .map_err(|error| error.to_string()),
+            Self::Size { min, max } => {
+                let len = size(text)?;
+                if (min..=max).contains(&len) {
+                    return Ok(());
+                }
+                Err(format!("it must be from {} to {}", iec(min), iec(max)))
+            }
+            Self::SizeOrAuto => size_or_auto(text).map(drop),
+            Self::Duration => duration(text).map(drop),
+            Self::Word(words) if words.contains(&text) => Ok(()),
+            Self::Word(words) => Err(format!("it must be one of: {}", words.join(", "))),
+            Self::Flag => flag(text).map(drop),
+            Self::Count => count(text).map(drop),
+        }
+    }
+}
+
+/// A size in bytes: `4MiB` (1024), `100KB` (1000), or plain bytes.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    const RIGHT: &str = "it is no size; right would be `4MiB` (1024 × 1024), `100KB` (1000) or a \
+                         plain number of bytes";
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(u64::MAX)) | Err(_) => Err(RIGHT.to_owned()),
+        Ok(ByteSize(len)) => Ok(len),
+    }
+}
+
+/// A size, or `None` for `auto`.
+pub(crate) fn size_or_auto(text: &str) -> Result<Option<u64>, String> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    size(text)
+        .map(Some)
+        .map_err(|why| format!("{why}, or `auto`"))
+}
+
+/// A time such as `10s` or `1m 30s`; more than nothing, at most a day.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let read = humantime::parse_duration(text)
+        .map_err(|_| "it is no time; right would be `10s` or `500ms`".to_owned())?;
+    if read.is_zero() || read > DURATION_MAX {
+        return Err("it must be more than 0 and at most 24h".to_owned());
+    }
+    Ok(read)
+}
+
+/// `true` or `false`; `1` and `0` mean the same.
+pub(crate) fn flag(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("it must be true or false".to_owned()),
+    }
+}
+
+/// How much to say: 0, 1 or 2.
+pub(crate) fn count(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(count) if count <= VERBOSE_MAX => Ok(count),
+        _ => Err(format!("it must be from 0 to {VERBOSE_MAX}")),
+    }
+}
+
+/// `len` as people read it: `4.0 MiB`.
+pub(crate) fn iec(len: u64) -> String {
+    ByteSize(len).display().iec().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sizes as people write them: KB is 1000, KiB is 1024, and nonsense is refused.
+    #[test]
+    fn sizes() {
+        let rows = [
+            ("0", Some(0)),
+            ("4194304", Some(4 << 20)),
+            ("4MiB", Some(4 << 20)),
+            ("4 MiB", Some(4 << 20)),
+            ("100KB", Some(100_000)),
+            ("100KiB", Some(102_400)),
+            ("1.5GiB", Some(1_610_612_736)),
+            ("", None),
+            ("-1", None),
+            ("many", None),
+            ("4 parsecs", None),
+            ("99999999999999999999999", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(size(text).ok(), expected, "{text}");
+        }
+    }
+
+    /// Every kind says what would be right when a value is wrong.
+    #[test]
+    fn wrong_values() {
+        let part = Kind::Size {
+            min: 1 << 20,
+            max: 1 << 30,
+        };
+        let rows = [
+            (Kind::Text, "", "empty"),
+            (Kind::Url, "ftp://x", "https://host"),
+            (part, "3", "from 1.0 MiB to 1.0 GiB"),
+            (Kind::SizeOrAuto, "some", "`auto`"),
+            (Kind::Duration, "10", "`10s`"),
+            (Kind::Duration, "0s", "more than 0"),
+            (Kind::Duration, "9999h", "at most 24h"),
+            (Kind::Word(&["v1", "v2"]), "v3", "v1, v2"),
+            (Kind::Flag, "maybe", "true or false"),
+            (Kind::Count, "7", "from 0 to 2"),
+        ];
+        for (kind, text, expected) in rows {
+            let why = kind.check(text).err().unwrap_or_default();
+            assert!(why.contains(expected), "{kind:?} {text:?}: {why}");
+        }
+    }
+}
