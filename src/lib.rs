@@ -32,6 +32,23 @@
 pub mod kodo;
 pub mod model;
 
+mod api;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+mod client;
 mod clock;
+#[cfg(feature = "cli")]
+mod config;
 #[cfg(feature = "devserver")]
 pub mod devserver;
+mod error;
+mod events;
+mod source;
+mod transport;
+mod uploader;
+
+pub use client::{Done, PutFile, Uploader, UploaderBuilder, Verified};
+pub use error::{Error, ErrorKind};
+pub use events::Event;
+pub use uploader::Protocol;

@@ -21,11 +21,6 @@ use crate::kodo::{Etag, EtagHasher};
 /// of this much half a millisecond; two batches per running body are held at most.
 const MD5_BATCH_LEN: usize = 256 * 1024;
 
-/// Longest object that came as a whole whose MD5 is kept. MD5 takes three times as long as SHA-1
-/// with the processor's help, and nobody who sends more by form should wait for a number that only
-/// stat shows.
-const OBJECT_MD5_LEN_MAX: u64 = 64 * 1024 * 1024;
-
 /// What is computed over the bytes beside their CRC-32.
 pub(crate) trait Hashing: Send {
     /// Takes the next piece.
@@ -133,14 +128,14 @@ impl Hashing for Sha1 {
     }
 }
 
-/// Etag and MD5 of a v2 part: its answer must have both.
+/// Etag and MD5 of a whole object or of a v2 part.
 #[derive(Debug, Default)]
-pub(crate) struct PartHashing {
+pub(crate) struct WholeHashing {
     etag: EtagHasher,
     md5: Md5Beside,
 }
 
-impl Hashing for PartHashing {
+impl Hashing for WholeHashing {
     async fn push(&mut self, piece: &Bytes) -> Result<(), Refusal> {
         self.md5.push(piece.clone()).await?;
         self.etag.update(piece);
@@ -148,60 +143,25 @@ impl Hashing for PartHashing {
     }
 }
 
-impl PartHashing {
+impl WholeHashing {
     /// The etag, and the MD5 in lower-case hex.
     pub(crate) async fn finish(self) -> Result<(Etag, String), Refusal> {
         Ok((self.etag.finish(), self.md5.finish().await?))
     }
 }
 
-/// Etag of an object that comes as a whole, and its MD5, which only stat shows: as long as the
-/// object is no longer than [`OBJECT_MD5_LEN_MAX`].
-#[derive(Debug)]
-pub(crate) struct ObjectHashing {
-    etag: EtagHasher,
-    md5: Option<Md5Beside>,
-    len: u64,
-}
-
-impl Default for ObjectHashing {
-    fn default() -> Self {
-        Self {
-            etag: EtagHasher::new(),
-            md5: Some(Md5Beside::default()),
-            len: 0,
-        }
-    }
-}
-
-impl Hashing for ObjectHashing {
-    async fn push(&mut self, piece: &Bytes) -> Result<(), Refusal> {
-        self.len += piece.len() as u64;
-        match &mut self.md5 {
-            Some(md5) if self.len <= OBJECT_MD5_LEN_MAX => md5.push(piece.clone()).await?,
-            _ => self.md5 = None,
-        }
-        self.etag.update(piece);
-        Ok(())
-    }
-}
-
-impl Intake<ObjectHashing> {
-    /// The bytes are all there.
+impl Intake<WholeHashing> {
+    /// The bytes are all there, and they are a whole object's.
     pub(crate) async fn into_content(mut self) -> Result<Content, Refusal> {
-        let hashing = std::mem::take(&mut self.hashing);
-        let md5 = match hashing.md5 {
-            Some(md5) => Some(md5.finish().await?),
-            None => None,
-        };
+        let (etag, md5) = self.hashing().finish().await?;
         let taken = self.finish().await?;
         Ok(Content {
-            etag: hashing.etag.finish(),
+            etag,
             size: taken.extent.len,
             data: vec![taken.extent],
             head: taken.head,
             part_lens: None,
-            md5,
+            md5: Some(md5),
         })
     }
 }

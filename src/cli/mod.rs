@@ -1,0 +1,204 @@
+//! The `haul` program: reads the command line, calls the library, writes to the terminal.
+//!
+//! One file per command, or for a few small ones. Nothing here decides how an upload goes.
+
+mod args;
+mod destination;
+mod event;
+mod exit;
+mod list;
+mod object;
+mod policy_args;
+mod progress;
+mod put;
+mod serve;
+mod service;
+mod small;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+
+pub use crate::config::Environment;
+pub use terminal::Streams;
+
+use crate::cli::args::{Command, ConfigCommand, Parsed};
+use crate::cli::event::Event;
+use crate::cli::terminal::Terminal;
+use crate::config::{Config, Settings};
+use crate::error::{Error, ErrorKind};
+
+/// Threads that run tasks. One upload needs one; the second keeps `local://`'s server beside it.
+const WORKER_THREADS: usize = 2;
+
+/// How long a read of the source may still take when the program ends: it is one read of 256 KiB.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
+
+/// Runs the program: `arguments` as the system gave them, the first being the program's name.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+    streams: Streams,
+) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let terminal = Arc::new(Terminal::new(streams));
+    terminal.set_json(wants_json(&arguments, environment));
+    let code = match Parsed::new(arguments) {
+        Ok(parsed) => conclude(start(&parsed, environment, &terminal), &terminal),
+        Err(error) => misread(&error, &terminal),
+    };
+    ExitCode::from(code)
+}
+
+/// Whether errors should be JSON even if the settings cannot be read.
+fn wants_json(arguments: &[OsString], environment: &Environment) -> bool {
+    let flag = arguments.iter().any(|argument| argument == "--json");
+    flag || environment
+        .get("HAUL_JSON")
+        .is_some_and(|value| value == "true" || value == "1")
+}
+
+/// Reads the settings and runs the command on a runtime of its own.
+fn start(
+    parsed: &Parsed,
+    environment: &Environment,
+    terminal: &Arc<Terminal>,
+) -> Result<(), Error> {
+    let settings = Settings::resolve(|setting| parsed.values(setting), environment)?;
+    if let Command::Completions { shell } = parsed.cli.command {
+        return small::completions(shell, terminal);
+    }
+    if let Command::Config(ConfigCommand::Show) = parsed.cli.command {
+        terminal.set_json(settings.is_json());
+        return small::config_show(&settings, terminal);
+    }
+    let config = Config::new(&settings, environment)?;
+    terminal.set_json(config.json);
+    log_to_stderr(config.verbose, terminal.err_is_terminal());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Local, format!("cannot start: {error}")))?;
+    let result = runtime.block_on(command(parsed, &config, environment, terminal));
+    runtime.shutdown_timeout(SHUTDOWN_WAIT);
+    result
+}
+
+/// Runs one command until it is done or a signal comes.
+async fn command(
+    parsed: &Parsed,
+    config: &Config,
+    environment: &Environment,
+    terminal: &Arc<Terminal>,
+) -> Result<(), Error> {
+    let command = async {
+        match &parsed.cli.command {
+            Command::Put(arguments) => put::put(arguments, config, terminal).await,
+            Command::Stat(arguments) => object::stat(arguments, config, terminal).await,
+            Command::Ls(arguments) => list::list(arguments, config, terminal).await,
+            Command::Rm(arguments) => object::remove(arguments, config, terminal).await,
+            Command::Etag(arguments) => small::etag(&arguments.files, terminal).await,
+            Command::Token(arguments) => small::token(arguments, config, terminal),
+            Command::Serve(arguments) => {
+                serve::serve(arguments, config, environment, terminal).await
+            }
+            Command::Config(_) | Command::Completions { .. } => Ok(()),
+        }
+    };
+    if matches!(parsed.cli.command, Command::Serve(_)) {
+        return command.await;
+    }
+    tokio::select! {
+        result = command => result,
+        () = interrupted() => Err(Error::new(ErrorKind::Interrupted, "interrupted")
+            .next("run the same line again")),
+    }
+}
+
+/// Ends with the first Ctrl-C or SIGTERM.
+pub(crate) async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Sends the log to stderr: with `-v` what happens, with `-vv` every request. Only haul's own lines,
+/// since nobody has read what its dependencies would write.
+fn log_to_stderr(verbose: u8, colours: bool) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_target(false);
+    let subscriber = tracing_subscriber::registry()
+        .with(Targets::new().with_target("haul", level))
+        .with(lines);
+    // A second call in one process, as in tests, keeps the first log.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Help and version go to stdout; what clap could not read is a usage error.
+fn misread(error: &clap::Error, terminal: &Terminal) -> u8 {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        return match terminal.raw(&text) {
+            Ok(()) => exit::DONE,
+            Err(error) => conclude(Err(error), terminal),
+        };
+    }
+    terminal.say(text.trim_end());
+    let first = text.lines().next().unwrap_or_default();
+    let message = first.strip_prefix("error: ").unwrap_or(first);
+    tell_failure(
+        &Error::new(ErrorKind::Usage, message).next("see haul --help"),
+        terminal,
+    )
+}
+
+/// Says how the command ended; the exit code.
+fn conclude(result: Result<(), Error>, terminal: &Terminal) -> u8 {
+    let Err(error) = result else {
+        return exit::DONE;
+    };
+    terminal.say(&format!("error: {error}"));
+    if let Some(next) = error.next_step() {
+        terminal.say(&format!("next: {next}"));
+    }
+    tell_failure(&error, terminal)
+}
+
+/// Writes the last JSON line of a failed command; its exit code.
+fn tell_failure(error: &Error, terminal: &Terminal) -> u8 {
+    let exit = exit::code(error);
+    let message = error.to_string();
+    let event = Event::Failed {
+        kind: error.kind().as_str(),
+        exit,
+        message: &message,
+        // Nothing is kept between two runs yet.
+        safe_bytes: 0,
+        next: error.next_step(),
+    };
+    // The command has failed already: there is nobody left to tell that stdout is full.
+    let _ = terminal.event(&event);
+    exit
+}
