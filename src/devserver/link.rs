@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::{sleep, sleep_until};
 
 use crate::clock;
@@ -30,8 +30,9 @@ const BUFFERED: Duration = Duration::from_millis(250);
 /// Bounds of such a buffer in bytes. Kernels round smaller ones up; larger ones gain nothing.
 const BUFFER_LEN: (u64, u64) = (4 * 1024, 256 * 1024);
 
-/// Most bytes under way in one direction of one connection on a line with latency but no rate.
-const UNDER_WAY_LEN_MAX: u64 = 4 * 1024 * 1024;
+/// Most bytes under way in one direction of one connection, so that many connections over a long
+/// line stay affordable. 1 Gbit/s over 250 ms there and back fills it.
+const UNDER_WAY_LEN_MAX: u64 = 16 * 1024 * 1024;
 
 /// The line all connections share.
 #[derive(Debug, Default)]
@@ -101,20 +102,23 @@ impl Line {
         to: impl AsyncWrite + Unpin,
         silence: Duration,
     ) -> io::Result<()> {
-        let (sender, under_way) = mpsc::channel(self.pieces_under_way());
+        let room = Semaphore::new(self.under_way_len());
+        // Bounded by the room.
+        let (sender, under_way) = mpsc::unbounded_channel();
         let enter = async {
             sleep(silence).await;
-            self.enter(pace, from, sender).await
+            self.enter(pace, from, (&room, sender)).await
         };
         tokio::try_join!(enter, leave(under_way, to)).map(|_| ())
     }
 
-    /// Takes bytes as fast as the line does. Ends, and drops `sender`, at the end of `from`.
-    async fn enter(
+    /// Takes bytes as fast as the line does, and as there is room for under way. Ends, and drops the
+    /// sender, at the end of `from`.
+    async fn enter<'a>(
         &self,
         pace: &Mutex<Pace>,
         mut from: impl AsyncRead + Unpin,
-        sender: mpsc::Sender<Piece>,
+        (room, sender): (&'a Semaphore, mpsc::UnboundedSender<Piece<'a>>),
     ) -> io::Result<()> {
         let piece_len = self.piece_len();
         let mut buffer = BytesMut::new();
@@ -126,9 +130,13 @@ impl Line {
             }
             let bytes = buffer.split().freeze();
             let passed = self.pass(pace, clock::instant(), bytes.len() as u64);
-            sleep_until(passed.into()).await;
+            until(passed).await;
             let due = passed + self.latency / 2;
-            if sender.send(Piece { due, bytes }).await.is_err() {
+            // Pieces are small; the semaphore is never closed.
+            let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let place = room.acquire_many(len).await.map_err(io::Error::other)?;
+            let piece = Piece { due, bytes, place };
+            if sender.send(piece).is_err() {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
         }
@@ -154,32 +162,122 @@ impl Line {
         usize::try_from(len).unwrap_or(usize::MAX)
     }
 
-    /// Enough pieces to fill half a round trip, and a few more so that the line never starves.
-    fn pieces_under_way(&self) -> usize {
-        let bytes = self
-            .rate
-            .map_or(UNDER_WAY_LEN_MAX, |rate| rate.bytes_in(self.latency / 2));
-        let pieces = bytes.min(UNDER_WAY_LEN_MAX) / self.piece_len() as u64;
-        usize::try_from(pieces).unwrap_or(usize::MAX) + 4
+    /// Enough to fill half a round trip, and a few pieces more so that the line never starves.
+    fn under_way_len(&self) -> usize {
+        let bytes = match self.rate {
+            Some(rate) => rate.bytes_in(self.latency / 2).min(UNDER_WAY_LEN_MAX),
+            None => UNDER_WAY_LEN_MAX,
+        };
+        usize::try_from(bytes).unwrap_or(usize::MAX) + 4 * self.piece_len()
     }
 }
 
 /// Bytes under way.
-struct Piece {
+struct Piece<'a> {
     /// When they arrive.
     due: Instant,
     bytes: Bytes,
+    /// Their share of the room under way.
+    place: SemaphorePermit<'a>,
 }
 
 /// Hands bytes over as they arrive, then the end.
 async fn leave(
-    mut under_way: mpsc::Receiver<Piece>,
+    mut under_way: mpsc::UnboundedReceiver<Piece<'_>>,
     mut to: impl AsyncWrite + Unpin,
 ) -> io::Result<()> {
     while let Some(piece) = under_way.recv().await {
-        sleep_until(piece.due.into()).await;
+        until(piece.due).await;
         to.write_all(&piece.bytes).await?;
         to.flush().await?;
+        drop(piece.place);
     }
     to.shutdown().await
+}
+
+/// Waits for a moment. Not at all when it has come: Tokio's timer would round up to a millisecond, and
+/// that for every piece.
+async fn until(moment: Instant) {
+    if moment > clock::instant() {
+        sleep_until(moment.into()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex, split};
+
+    use super::*;
+
+    /// Both ends of a connection over `line`: the client's, and the server's behind the line.
+    fn connect(line: &std::sync::Arc<Line>) -> (DuplexStream, DuplexStream) {
+        let (client, socket) = duplex(4 * 1024);
+        let (near, far) = duplex(4 * 1024);
+        let line = std::sync::Arc::clone(line);
+        tokio::spawn(async move { line.carry(split(socket), split(far)).await });
+        (client, near)
+    }
+
+    /// How long it takes until `count` connections have each carried `len` bytes to the server.
+    async fn duration_of(line: Line, count: usize, len: usize) -> Duration {
+        let line = std::sync::Arc::new(line);
+        let started = clock::instant();
+        let carried = (0..count).map(|_| async {
+            let (mut client, mut server) = connect(&line);
+            let sent: Vec<u8> = (0..len).map(|index| (index % 251) as u8).collect();
+            let send = async {
+                client.write_all(&sent).await.expect("a line that carries");
+                client.shutdown().await.expect("an end");
+            };
+            let mut received = Vec::new();
+            let (read, ()) = tokio::join!(server.read_to_end(&mut received), send);
+            read.expect("a line that carries");
+            assert!(received == sent, "the line changed the bytes");
+        });
+        futures_util::future::join_all(carried).await;
+        clock::instant() - started
+    }
+
+    /// In virtual time: the line takes what its rate and latency say, neither more nor less, and
+    /// connections share it.
+    #[tokio::test(start_paused = true)]
+    async fn carries_at_its_pace() {
+        let ms = Duration::from_millis;
+        let rows = [
+            // rate, round trip, connections, bytes of each, expected
+            ("1mbit", ms(0), 1, 125_000, ms(1_000)),
+            ("1mbit", ms(0), 4, 125_000, ms(4_000)),
+            ("64kbit", ms(0), 1, 8_000, ms(1_000)),
+            // A round trip for the handshake, and half of one under way.
+            ("1mbit", ms(400), 1, 125_000, ms(1_600)),
+            ("100mbit", ms(100), 1, 12_500_000, ms(1_150)),
+        ];
+        for (rate, latency, count, len, expected) in rows {
+            let line = Line::new(rate.parse().ok(), latency);
+            let took = duration_of(line, count, len).await;
+            let story = format!("{count} x {len} bytes at {rate}, {latency:?}: {took:?}");
+            assert!(
+                took >= expected - ms(25) && took <= expected + ms(75),
+                "{story}"
+            );
+        }
+    }
+
+    /// The server's answer goes out although the client has said its last word, and a client that is
+    /// gone ends the line.
+    #[tokio::test(start_paused = true)]
+    async fn ends() {
+        let line = std::sync::Arc::new(Line::new("1mbit".parse().ok(), Duration::from_millis(100)));
+        let (mut client, mut server) = connect(&line);
+        client.shutdown().await.expect("an end");
+        assert_eq!(server.read(&mut [0; 8]).await.expect("an end"), 0);
+        server
+            .write_all(b"answer")
+            .await
+            .expect("a line that carries");
+        drop(server);
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.expect("an answer");
+        assert_eq!(answer, b"answer");
+    }
 }

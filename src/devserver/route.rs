@@ -212,8 +212,9 @@ pub(crate) fn parse(method: &Method, target: &str) -> Call {
 
 /// Reads one operation of a batch, for instance `/stat/<entry>`; the method does not count there.
 pub(crate) fn parse_batched(op: &str) -> Call {
-    let segments: Vec<&str> = op.trim_start_matches('/').split('/').collect();
-    match manage::object_call(&segments, "") {
+    let (path, query) = op.split_once('?').unwrap_or((op, ""));
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match manage::object_call(&segments, query) {
         Some((operation, Err(message))) => Call::Malformed { operation, message },
         Some((_, Ok(call))) => call,
         None => Call::Unknown,

@@ -180,6 +180,31 @@ async fn pages_and_cuts() {
     }
 }
 
+/// A download is cut at its byte as well, however it is stored and sent.
+#[tokio::test]
+async fn cut_downloads() {
+    let cut = 200_001;
+    let fault = Fault {
+        operation: vec![Operation::Get],
+        cut_answer: Some(cut),
+        ..Fault::default()
+    };
+    let server = server_with([fault]).await;
+    let (head, body) = form(&server, "k", &[7; 300_000]);
+    let mut raw = Raw::to(server.url()).await;
+    assert_eq!(raw.answer(&head, &body).await.status(), 200);
+    let seen = raw.ask("GET /.haul/objects/b/k HTTP/1.1\r\n", b"").await;
+    let Seen::Closed { bytes } = seen else {
+        panic!("{seen:?}");
+    };
+    let head_len = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+    assert_eq!(
+        head_len.map(|len| (bytes.len() - len - 4) as u64),
+        Some(cut)
+    );
+    server.stop().await;
+}
+
 /// No request id on an answer that is otherwise as ever.
 #[tokio::test]
 async fn missing_request_ids() {

@@ -12,9 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long nothing must come to be called silence. Only a server that is broken the other way could
-/// make this matter: a late answer would be taken for none.
-const SILENCE: Duration = Duration::from_millis(400);
+/// How long a test that expects nothing waits for something. Too short could only hide a fault, never
+/// fail a good server.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// How long a test that expects something waits for it: much longer than the busiest machine needs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// 2100-01-01, the end of every token here.
 const DEADLINE: u64 = 4_102_444_800;
@@ -61,10 +64,13 @@ pub(crate) struct Raw(pub(crate) TcpStream);
 impl Raw {
     pub(crate) async fn to(url: &str) -> Self {
         let address = url.trim_start_matches("http://");
-        Self(TcpStream::connect(address).await.expect("a connection"))
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        // Head and body are two writes: the second must not wait for the first one's delayed ACK.
+        stream.set_nodelay(true).expect("no delay");
+        Self(stream)
     }
 
-    /// Sends a whole request and looks at what comes.
+    /// Sends a whole request and waits for what comes.
     pub(crate) async fn ask(&mut self, head: &str, body: &[u8]) -> Seen {
         self.send(head, body).await;
         self.look().await
@@ -78,16 +84,20 @@ impl Raw {
             self.0.write_all(head.as_bytes()).await?;
             self.0.write_all(body).await
         };
-        let _ = timeout(SILENCE, sent).await;
+        let _ = timeout(PATIENCE, sent).await;
     }
 
-    /// What comes: a whole answer, an end, or nothing.
+    /// What comes: a whole answer or an end.
     pub(crate) async fn look(&mut self) -> Seen {
+        self.look_for(PATIENCE).await
+    }
+
+    /// What comes within the time in which nothing should.
+    pub(crate) async fn look_in_vain(&mut self) -> Seen {
         self.look_for(SILENCE).await
     }
 
-    /// The same, more patient.
-    pub(crate) async fn look_for(&mut self, patience: Duration) -> Seen {
+    async fn look_for(&mut self, patience: Duration) -> Seen {
         let mut bytes = Vec::new();
         loop {
             if let Some(answer) = whole(&bytes) {
@@ -107,8 +117,7 @@ impl Raw {
 
     /// A whole answer, or a failed test.
     pub(crate) async fn answer(&mut self, head: &str, body: &[u8]) -> Answer {
-        self.send(head, body).await;
-        match self.look_for(Duration::from_secs(20)).await {
+        match self.ask(head, body).await {
             Seen::Answer(answer) => answer,
             other => panic!("no answer to {head:?}: {other:?}"),
         }

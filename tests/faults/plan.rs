@@ -60,10 +60,9 @@ const EVERYTHING: &str = r#"
     state = "502"
 "#;
 
-#[test]
-fn every_name_is_read() {
-    let plan: FaultPlan = EVERYTHING.parse().expect("a valid plan");
-    let first = Fault {
+/// The first fault of [`EVERYTHING`], written in Rust.
+fn first() -> Fault {
+    Fault {
         operation: vec![Operation::Part, Operation::Bput],
         key: Some("photos/*".into()),
         bucket: Some("b".into()),
@@ -86,7 +85,11 @@ fn every_name_is_read() {
         wrong: Some(AnswerField::Md5),
         omit_reqid: true,
         ..Fault::default()
-    };
+    }
+}
+
+/// The other faults of [`EVERYTHING`], written in Rust.
+fn others() -> [Fault; 5] {
     let answer = CannedAnswer {
         headers: [("A".to_owned(), "b".to_owned())].into(),
         body: Some("x".into()),
@@ -94,53 +97,30 @@ fn every_name_is_read() {
         at: Some(Moment::BeforeBody),
         ..CannedAnswer::status(579)
     };
-    let base = Fault::default;
+    let [mut closed, mut hung, mut answered, mut cut, mut paged] =
+        std::array::from_fn(|_| Fault::default());
+    (closed.operation, closed.nth) = (vec![Operation::Form], vec![2]);
+    closed.close = Some(Moment::AfterBodyBytes(5));
+    (hung.from, hung.times, hung.hang) = (Some(2), Some(3), Some(Moment::AfterBody));
+    (answered.probability, answered.answer) = (Some(0.25), Some(answer));
+    cut.cut_answer = Some(5);
+    paged.answer_html = Some("<html>".into());
+    [closed, hung, answered, cut, paged]
+}
+
+/// A plan with every name in it is read as it would be written in Rust; an empty one is no fault.
+#[test]
+fn every_name_is_read() {
+    let plan: FaultPlan = EVERYTHING.parse().expect("a valid plan");
+    let host = |host, state| HostFault { host, state };
     let expected = FaultPlan {
         seed: 7,
-        faults: vec![
-            first,
-            Fault {
-                operation: vec![Operation::Form],
-                nth: vec![2],
-                close: Some(Moment::AfterBodyBytes(5)),
-                ..base()
-            },
-            Fault {
-                from: Some(2),
-                times: Some(3),
-                hang: Some(Moment::AfterBody),
-                ..base()
-            },
-            Fault {
-                probability: Some(0.25),
-                answer: Some(answer),
-                ..base()
-            },
-            Fault {
-                cut_answer: Some(5),
-                ..base()
-            },
-            Fault {
-                answer_html: Some("<html>".into()),
-                ..base()
-            },
-        ],
-        hosts: vec![
-            HostFault {
-                host: 0,
-                state: HostState::Silent,
-            },
-            HostFault {
-                host: 1,
-                state: HostState::BadGateway,
-            },
-        ],
+        faults: [first()].into_iter().chain(others()).collect(),
+        hosts: vec![host(0, HostState::Silent), host(1, HostState::BadGateway)],
     };
     assert_eq!(plan, expected);
-    assert_eq!(
-        "".parse::<FaultPlan>().expect("an empty plan"),
-        FaultPlan::default()
-    );
+    let empty = "".parse::<FaultPlan>().expect("an empty plan");
+    assert_eq!(empty, FaultPlan::default());
 }
 
 /// Whatever is wrong with a plan, the error says where and what: a line for what cannot be read, the

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::Method;
+
 use super::*;
 use crate::clock;
 use crate::devserver::exchange::ReplyBody;
@@ -156,15 +158,22 @@ async fn parts_are_shown_on_request() {
         buckets: Some(&buckets),
         now: clock::wall(),
     };
-    for (key, need_parts, parts) in [("a", true, None), ("b", false, None), ("b", true, Some(2))] {
-        let entry = Entry {
-            bucket: buckets[0].clone(),
-            key: Some(ObjectKey::new(key).unwrap()),
-        };
-        let reply = manage.object(Call::Stat { entry, need_parts }).await;
-        let body = body(&reply);
-        let found = body.get("parts").and_then(Value::as_array).map(Vec::len);
-        assert_eq!(found, parts, "{key} {need_parts}");
+    let rows = [
+        ("a", "?needparts=true", None),
+        ("b", "", None),
+        ("b", "?needparts=false", None),
+        ("b", "?needparts=true", Some(2)),
+        ("b", "/needparts/false", None),
+        ("b", "/needparts/true", Some(2)),
+    ];
+    for (key, flag, parts) in rows {
+        let op = format!("/stat/{}{flag}", at(key));
+        for call in [route::parse(&Method::GET, &op), route::parse_batched(&op)] {
+            let reply = manage.object(call).await;
+            let body = body(&reply);
+            let found = body.get("parts").and_then(Value::as_array).map(Vec::len);
+            assert_eq!((reply.status, found), (200, parts), "{op}");
+        }
     }
 }
 

@@ -83,8 +83,12 @@ pub(super) fn object_call(
 ) -> Option<(Operation, Result<Call, &'static str>)> {
     let manage = |call| Some((Operation::Manage, call));
     match segments {
-        ["stat", text] => {
-            let need_parts = value(&form_pairs(query), "needparts") == Some("true");
+        // Some write the flag as the query that it is, some as two segments more.
+        ["stat", text] | ["stat", text, "needparts", _] => {
+            let need_parts = match segments.get(3) {
+                Some(flag) => *flag == "true",
+                None => value(&form_pairs(query), "needparts") == Some("true"),
+            };
             let call = entry(text).map(|entry| Call::Stat { entry, need_parts });
             Some((Operation::Stat, call))
         }

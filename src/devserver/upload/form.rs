@@ -24,7 +24,7 @@ use crate::devserver::refusal::Refusal;
 use crate::devserver::route::{ObjectFields, number};
 use crate::devserver::service::Service;
 use crate::devserver::upload::disposition::Disposition;
-use crate::devserver::upload::intake::{Intake, WholeHashing};
+use crate::devserver::upload::intake::{Intake, ObjectHashing};
 use crate::kodo::UploadToken;
 use crate::model::ObjectKey;
 
@@ -41,7 +41,7 @@ struct Form {
     fields: ObjectFields,
     crc32: Option<u32>,
     accept: Option<HeaderValue>,
-    file: Option<Intake<WholeHashing>>,
+    file: Option<Intake<ObjectHashing>>,
 }
 
 impl Service {
@@ -151,7 +151,7 @@ impl Service {
         let policy = form.token.as_ref().map(UploadToken::policy);
         let limit = policy.and_then(|policy| policy.fsize_limit);
         let len_max = limit.unwrap_or(u64::MAX);
-        let mut intake = Intake::new(self, WholeHashing::default(), len_max, too_large()).await?;
+        let mut intake = Intake::new(self, ObjectHashing::default(), len_max, too_large()).await?;
         while let Some(piece) = part.chunk().await.map_err(invalid_form)? {
             taken.fetch_add(piece.len() as u64, Ordering::Relaxed);
             intake.push(piece).await?;

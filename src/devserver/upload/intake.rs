@@ -21,6 +21,11 @@ use crate::kodo::{Etag, EtagHasher};
 /// of this much half a millisecond; two batches per running body are held at most.
 const MD5_BATCH_LEN: usize = 256 * 1024;
 
+/// Longest object that came as a whole whose MD5 is kept. MD5 takes three times as long as SHA-1
+/// with the processor's help, and nobody who sends more by form should wait for a number that only
+/// stat shows.
+const OBJECT_MD5_LEN_MAX: u64 = 64 * 1024 * 1024;
+
 /// What is computed over the bytes beside their CRC-32.
 pub(crate) trait Hashing: Send {
     /// Takes the next piece.
@@ -128,14 +133,14 @@ impl Hashing for Sha1 {
     }
 }
 
-/// Etag and MD5 of a whole object or of a v2 part.
+/// Etag and MD5 of a v2 part: its answer must have both.
 #[derive(Debug, Default)]
-pub(crate) struct WholeHashing {
+pub(crate) struct PartHashing {
     etag: EtagHasher,
     md5: Md5Beside,
 }
 
-impl Hashing for WholeHashing {
+impl Hashing for PartHashing {
     async fn push(&mut self, piece: &Bytes) -> Result<(), Refusal> {
         self.md5.push(piece.clone()).await?;
         self.etag.update(piece);
@@ -143,25 +148,60 @@ impl Hashing for WholeHashing {
     }
 }
 
-impl WholeHashing {
+impl PartHashing {
     /// The etag, and the MD5 in lower-case hex.
     pub(crate) async fn finish(self) -> Result<(Etag, String), Refusal> {
         Ok((self.etag.finish(), self.md5.finish().await?))
     }
 }
 
-impl Intake<WholeHashing> {
-    /// The bytes are all there, and they are a whole object's.
+/// Etag of an object that comes as a whole, and its MD5, which only stat shows: as long as the
+/// object is no longer than [`OBJECT_MD5_LEN_MAX`].
+#[derive(Debug)]
+pub(crate) struct ObjectHashing {
+    etag: EtagHasher,
+    md5: Option<Md5Beside>,
+    len: u64,
+}
+
+impl Default for ObjectHashing {
+    fn default() -> Self {
+        Self {
+            etag: EtagHasher::new(),
+            md5: Some(Md5Beside::default()),
+            len: 0,
+        }
+    }
+}
+
+impl Hashing for ObjectHashing {
+    async fn push(&mut self, piece: &Bytes) -> Result<(), Refusal> {
+        self.len += piece.len() as u64;
+        match &mut self.md5 {
+            Some(md5) if self.len <= OBJECT_MD5_LEN_MAX => md5.push(piece.clone()).await?,
+            _ => self.md5 = None,
+        }
+        self.etag.update(piece);
+        Ok(())
+    }
+}
+
+impl Intake<ObjectHashing> {
+    /// The bytes are all there.
     pub(crate) async fn into_content(mut self) -> Result<Content, Refusal> {
-        let (etag, md5) = self.hashing().finish().await?;
+        let hashing = std::mem::take(&mut self.hashing);
+        let md5 = match hashing.md5 {
+            Some(md5) => Some(md5.finish().await?),
+            None => None,
+        };
         let taken = self.finish().await?;
         Ok(Content {
-            etag,
+            etag: hashing.etag.finish(),
             size: taken.extent.len,
             data: vec![taken.extent],
             head: taken.head,
             part_lens: None,
-            md5: Some(md5),
+            md5,
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::devserver::route::{ObjectFields, UploadPath};
 use crate::devserver::service::Service;
 use crate::devserver::store::{PartRecord, UploadRecord};
 use crate::devserver::upload::blocks::LIFE_SECONDS;
-use crate::devserver::upload::intake::{Intake, WholeHashing, read_whole};
+use crate::devserver::upload::intake::{Intake, PartHashing, read_whole};
 use crate::kodo::{Etag, UploadToken};
 
 /// Highest part number. Source: protocol reference, section 5.2.
@@ -67,7 +67,7 @@ impl Service {
             return Err(Refusal::new(400, "part number must be 1 to 10000"));
         }
         let too_long = Refusal::new(400, "the part is too large");
-        let mut intake = Intake::new(self, WholeHashing::default(), u64::MAX, too_long).await?;
+        let mut intake = Intake::new(self, PartHashing::default(), u64::MAX, too_long).await?;
         intake.push_all(&mut body).await?;
         let (etag, md5) = intake.hashing().finish().await?;
         let expected = head.headers.get("content-md5");

@@ -13,7 +13,7 @@ use crate::devserver::finish::rules::too_large;
 use crate::devserver::refusal::Refusal;
 use crate::devserver::route::PutBase64;
 use crate::devserver::service::Service;
-use crate::devserver::upload::intake::{Intake, WholeHashing};
+use crate::devserver::upload::intake::{Intake, ObjectHashing};
 
 /// Characters of base64 that stand for three bytes.
 const GROUP_LEN: usize = 4;
@@ -29,7 +29,7 @@ impl Service {
     ) -> Result<Reply, Refusal> {
         let token = self.upload_token(head, overrides)?;
         let len_max = token.policy().fsize_limit.unwrap_or(u64::MAX);
-        let mut intake = Intake::new(self, WholeHashing::default(), len_max, too_large()).await?;
+        let mut intake = Intake::new(self, ObjectHashing::default(), len_max, too_large()).await?;
         let (mut pending, mut is_padded) = (Vec::new(), false);
         while let Some(piece) = body.next().await {
             let piece = piece?;
