@@ -8,6 +8,7 @@
 mod answer;
 pub(crate) mod rules;
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use crate::clock;
@@ -209,7 +210,8 @@ fn record(
     mime_type: String,
     now: SystemTime,
 ) -> Result<ObjectRecord, Refusal> {
-    rules::check_metadata(&fields.metadata)?;
+    let metadata: BTreeMap<String, String> = fields.metadata.iter().cloned().collect();
+    rules::check_metadata(&metadata)?;
     let since_1970 = now
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -221,7 +223,7 @@ fn record(
         put_time,
         end_user: policy.end_user.clone(),
         file_type: policy.file_type.unwrap_or_default(),
-        metadata: fields.metadata.iter().cloned().collect(),
+        metadata,
         part_lens: content.part_lens,
         md5: content.md5,
         expiration: expiration(

@@ -47,7 +47,9 @@ pub(crate) fn too_large() -> Refusal {
 
 /// The limits of section 5.4. A name with `!` sets a header of the object, so its value must be
 /// fit for one.
-pub(super) fn check_metadata(metadata: &[(String, String)]) -> Result<(), Refusal> {
+pub(crate) fn check_metadata<'a>(
+    metadata: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> Result<(), Refusal> {
     let mut len = 0;
     for (name, value) in metadata {
         len += name.len() + value.len();

@@ -1,6 +1,7 @@
 //! Management calls that change an object's properties and leave its bytes.
 
 use crate::clock;
+use crate::devserver::finish::rules::check_metadata;
 use crate::devserver::manage::{Manage, Outcome};
 use crate::devserver::refusal::Refusal;
 use crate::devserver::route::Call;
@@ -104,7 +105,7 @@ fn chgm(
         object.mime_type = mime_type;
     }
     object.metadata.extend(metadata);
-    Ok(())
+    check_metadata(&object.metadata)
 }
 
 #[cfg(test)]

@@ -149,6 +149,29 @@ async fn operations() {
     assert_eq!(shown(manage, "a").await, Ok(expected));
 }
 
+/// Metadata has the limits of an upload when it is changed later, too, counted together with what is
+/// there.
+#[tokio::test]
+async fn changed_metadata_is_bounded() {
+    let (store, buckets) = demo_store().await;
+    let manage = Manage {
+        store: &store,
+        buckets: Some(&buckets),
+        now: clock::wall(),
+    };
+    let (a, half) = (at("a"), b64u("x".repeat(600)));
+    let rows = [
+        (format!("/chgm/{a}/x-qn-meta-one/{half}"), 200),
+        (format!("/chgm/{a}/x-qn-meta-two/{half}"), 400),
+        (format!("/chgm/{a}/x-qn-meta-one/{half}"), 200),
+        (format!("/chgm/{a}/x-qn-meta-a%b/{}", b64u("1")), 400),
+    ];
+    for (op, status) in rows {
+        let reply = manage.object(route::parse_batched(&op)).await;
+        assert_eq!(reply.status, status, "{op}");
+    }
+}
+
 /// The sizes of parts are shown when they are asked for, and there are any.
 #[tokio::test]
 async fn parts_are_shown_on_request() {
