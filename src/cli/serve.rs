@@ -117,7 +117,7 @@ fn fault_plan(path: &Path) -> Result<FaultPlan, Error> {
 /// Why it does not start.
 fn unable(error: DevServerError) -> Error {
     match error {
-        DevServerError::Faults(_) | DevServerError::NoSuchHost { .. } => usage(error.to_string()),
+        DevServerError::Faults(_) => usage(error.to_string()),
         error => Error::new(ErrorKind::Local, error.to_string())
             .next("choose another --listen address or --root"),
     }

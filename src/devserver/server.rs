@@ -198,7 +198,7 @@ impl DevServerBuilder {
         let (store, credentials) = open(place, self.credentials).await?;
         let shared = Arc::new(Shared {
             service: Service::new(store, credentials.clone(), self.buckets, hosts.clone()),
-            faults: Faults::new(self.faults),
+            faults: Faults::new(self.faults, hosts.len()),
             counters: Counters::default(),
             line,
             request_ids: RequestIds::default(),
@@ -222,17 +222,7 @@ impl DevServerBuilder {
             [] => &[LISTEN_DEFAULT],
             given => given,
         };
-        if let Some(entry) = self
-            .faults
-            .hosts
-            .iter()
-            .find(|entry| entry.host >= addresses.len())
-        {
-            return Err(DevServerError::NoSuchHost {
-                host: entry.host,
-                count: addresses.len(),
-            });
-        }
+        self.faults.check_hosts(addresses.len())?;
         let open = |(host, address): (usize, &SocketAddr)| {
             let mut door = Door::new(*address, buffer_len)?;
             if self.faults.host_state(host) != HostState::Dead {
@@ -349,15 +339,7 @@ pub enum DevServerError {
     /// The place to keep things, or the key pair kept there, cannot be used.
     #[error("cannot use the store: {0}")]
     Store(#[source] Box<dyn Error + Send + Sync>),
-    /// The fault plan contradicts itself.
+    /// The fault plan contradicts itself, or names a host that is not there.
     #[error(transparent)]
     Faults(#[from] FaultPlanError),
-    /// The fault plan names a host that is not there.
-    #[error("the fault plan names host {host}, counted from 0; there are {count} listen addresses")]
-    NoSuchHost {
-        /// As in the plan.
-        host: usize,
-        /// How many there are.
-        count: usize,
-    },
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use haul::devserver::{
-    AnswerField, CannedAnswer, Expire, Fault, FaultPlan, HostFault, HostState, Loss, Moment,
-    Operation, StopReading,
+    AnswerField, CannedAnswer, DevServer, Expire, Fault, FaultPlan, HostFault, HostState, Loss,
+    Moment, Operation, StopReading,
 };
 
 /// Every name of a plan, once.
@@ -20,7 +20,6 @@ const EVERYTHING: &str = r#"
     connection = 2
     nth = [1, 4]
     delay = "200ms"
-    reset = "before_body"
     slow_read = "10kb"
     stop_reading = { after_bytes = 100, for = "40s" }
     flip_byte = 9
@@ -30,6 +29,9 @@ const EVERYTHING: &str = r#"
     lose_answer = "hang"
     wrong = "md5"
     omit_reqid = true
+
+    [[fault]]
+    reset = "before_body"
 
     [[fault]]
     operation = "form"
@@ -71,7 +73,6 @@ fn first() -> Fault {
         connection: Some(2),
         nth: vec![1, 4],
         delay: Some(Duration::from_millis(200)),
-        reset: Some(Moment::BeforeBody),
         slow_read: Some("80kbit".parse().expect("a rate")),
         stop_reading: Some(StopReading {
             after_bytes: 100,
@@ -89,7 +90,7 @@ fn first() -> Fault {
 }
 
 /// The other faults of [`EVERYTHING`], written in Rust.
-fn others() -> [Fault; 5] {
+fn others() -> [Fault; 6] {
     let answer = CannedAnswer {
         headers: [("A".to_owned(), "b".to_owned())].into(),
         body: Some("x".into()),
@@ -97,15 +98,22 @@ fn others() -> [Fault; 5] {
         at: Some(Moment::BeforeBody),
         ..CannedAnswer::status(579)
     };
-    let [mut closed, mut hung, mut answered, mut cut, mut paged] =
-        std::array::from_fn(|_| Fault::default());
+    let [
+        mut reset,
+        mut closed,
+        mut hung,
+        mut answered,
+        mut cut,
+        mut paged,
+    ] = std::array::from_fn(|_| Fault::default());
+    reset.reset = Some(Moment::BeforeBody);
     (closed.operation, closed.nth) = (vec![Operation::Form], vec![2]);
     closed.close = Some(Moment::AfterBodyBytes(5));
     (hung.from, hung.times, hung.hang) = (Some(2), Some(3), Some(Moment::AfterBody));
     (answered.probability, answered.answer) = (Some(0.25), Some(answer));
     cut.cut_answer = Some(5);
     paged.answer_html = Some("<html>".into());
-    [closed, hung, answered, cut, paged]
+    [reset, closed, hung, answered, cut, paged]
 }
 
 /// A plan with every name in it is read as it would be written in Rust; an empty one is no fault.
@@ -193,5 +201,66 @@ fn errors_name_the_place() {
                 "{text:?} gave {error:?} without {word:?}"
             );
         }
+    }
+}
+
+/// What would never happen is refused, not taken and forgotten.
+#[test]
+fn nothing_is_taken_that_cannot_happen() {
+    let rows: [(&str, &[&str]); 7] = [
+        ("reset = 'before_body'\nhold = 'a'", &["reset", "hold"]),
+        ("close = 'after_body'\nwrong = 'md5'", &["close", "wrong"]),
+        (
+            "hang = 'after_body'\nomit_reqid = true",
+            &["hang", "omit_reqid"],
+        ),
+        (
+            "answer = { status = 500 }\nlose_answer = 'close'",
+            &["answer", "lose_answer"],
+        ),
+        (
+            "answer = { status = 500 }\nexpire = 'token'",
+            &["answer", "expire"],
+        ),
+        (
+            "answer = { status = 500, headers = { Content-Length = '9' } }",
+            &["Content-Length", "cut_answer"],
+        ),
+        (
+            "answer = { status = 500, headers = { transfer-encoding = 'chunked' } }",
+            &["transfer-encoding"],
+        ),
+    ];
+    for (text, words) in rows {
+        let text = format!("[[fault]]\n{text}");
+        let error = text.parse::<FaultPlan>().expect_err(&text).to_string();
+        let all = words.iter().all(|word| error.contains(word));
+        assert!(all && error.contains("fault 1"), "{text:?} gave {error:?}");
+    }
+    let both = "[[fault]]\nanswer = { status = 500 }\nomit_reqid = true\ncut_answer = 2";
+    assert!(both.parse::<FaultPlan>().is_ok());
+}
+
+/// A plan about a host that is not there is refused, at the start and later.
+#[tokio::test]
+async fn hosts_beyond_the_last_are_refused() {
+    let rows = [
+        "[[fault]]\nhost = 1\nomit_reqid = true",
+        "[[host]]\nhost = 1\nstate = 'dead'",
+    ];
+    let server = DevServer::builder().start().await.expect("a dev server");
+    for text in rows {
+        let plan: FaultPlan = text.parse().expect("a valid plan");
+        let later = server.faults().replace(plan.clone()).expect_err(text);
+        let builder = DevServer::builder().faults(plan.clone());
+        let error = builder.start().await.err().expect("no server");
+        for error in [later.to_string(), error.to_string()] {
+            assert!(
+                error.contains("host 1") && error.contains("1 listen"),
+                "{error}"
+            );
+        }
+        let two = DevServer::builder().hosts(2).faults(plan).start().await;
+        assert!(two.is_ok(), "{text}");
     }
 }

@@ -28,16 +28,19 @@ pub use plan::{
 #[derive(Debug)]
 pub struct Faults {
     armed: Mutex<Armed>,
+    /// How many listen addresses there are.
+    host_count: usize,
     holds: Holds,
     /// Counts plans, so that those who follow a host's state look again.
     changes: watch::Sender<u64>,
 }
 
 impl Faults {
-    /// Follows `plan` from the start.
-    pub(crate) fn new(plan: FaultPlan) -> Self {
+    /// Follows `plan`, which has been checked, from the start.
+    pub(crate) fn new(plan: FaultPlan, host_count: usize) -> Self {
         Self {
             armed: Mutex::new(Armed::new(plan)),
+            host_count,
             holds: Holds::default(),
             changes: watch::Sender::new(0),
         }
@@ -49,6 +52,7 @@ impl Faults {
     /// follow a moment later: [`HostState::Dead`] closes their connections.
     pub fn replace(&self, plan: FaultPlan) -> Result<(), FaultPlanError> {
         plan.check()?;
+        plan.check_hosts(self.host_count)?;
         *self.armed() = Armed::new(plan);
         self.changes.send_modify(|count| *count += 1);
         Ok(())

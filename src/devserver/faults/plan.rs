@@ -285,6 +285,24 @@ impl FaultPlan {
         Ok(())
     }
 
+    /// Refuses what is about a host beyond those that there are.
+    pub(crate) fn check_hosts(&self, count: usize) -> Result<(), FaultPlanError> {
+        let beyond = |place: String, host: usize| FaultPlanError {
+            text: format!(
+                "{place}names host {host}, counted from 0; there are {count} listen addresses"
+            ),
+        };
+        for (index, fault) in self.faults.iter().enumerate() {
+            if let Some(host) = fault.host.filter(|host| *host >= count) {
+                return Err(beyond(format!("fault {}: ", index + 1), host));
+            }
+        }
+        match self.hosts.iter().find(|entry| entry.host >= count) {
+            Some(entry) => Err(beyond("it ".to_owned(), entry.host)),
+            None => Ok(()),
+        }
+    }
+
     /// What a host's state is under this plan.
     pub(crate) fn host_state(&self, host: usize) -> HostState {
         self.hosts
@@ -334,8 +352,45 @@ impl Fault {
         if let Some(answer) = &self.answer {
             values::check_answer(answer)?;
         }
+        self.check_all_can_happen()?;
         if *self == self.without_actions() {
             return Err("it names no action, so nothing would go wrong".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Refuses what would never happen since the same fault keeps the request from the service, or
+    /// its answer from existing.
+    fn check_all_can_happen(&self) -> Result<(), String> {
+        let ends = [
+            ("reset", self.reset.is_some()),
+            ("close", self.close.is_some()),
+            ("hang", self.hang.is_some()),
+        ];
+        let canned = ("answer", self.answer.is_some());
+        let of_the_service = [
+            ("flip_byte", self.flip_byte.is_some()),
+            ("expire", self.expire.is_some()),
+            ("refuse_replayed_ctx", self.refuse_replayed_ctx),
+            ("hold", self.hold.is_some()),
+            ("lose_answer", self.lose_answer.is_some()),
+            ("answer_text", self.answer_text.is_some()),
+            ("answer_html", self.answer_html.is_some()),
+            ("wrong", self.wrong.is_some()),
+        ];
+        let of_any_answer = [
+            ("cut_answer", self.cut_answer.is_some()),
+            ("omit_reqid", self.omit_reqid),
+        ];
+        for first in ends.into_iter().chain([canned]) {
+            for second in of_the_service {
+                one_of(&[first, second])?;
+            }
+        }
+        for first in ends {
+            for second in of_any_answer {
+                one_of(&[first, second])?;
+            }
         }
         Ok(())
     }

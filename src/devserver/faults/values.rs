@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue};
 use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
 use serde::de::{Error, SeqAccess, Visitor};
@@ -71,8 +72,13 @@ pub(crate) fn check_answer(answer: &CannedAnswer) -> Result<(), String> {
         .iter()
         .map(|(name, value)| (name.as_str(), value));
     for (name, value) in headers.chain(content_type) {
-        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
             return Err(format!("`answer`: `{name}` is no header name"));
+        };
+        if header == CONTENT_LENGTH || header == TRANSFER_ENCODING {
+            return Err(format!(
+                "`answer`: `{name}` follows from the body; `cut_answer` sends less than announced"
+            ));
         }
         if HeaderValue::from_str(value).is_err() {
             return Err(format!(
