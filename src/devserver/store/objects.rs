@@ -192,8 +192,8 @@ impl Inner {
         let hash_before = before.as_ref().map(|before| before.hash.as_str());
         let outcome = decide(hash_before, &object.hash, overwrite);
         if outcome != PutOutcome::Refused {
+            self.spare(before.as_ref());
             self.save_object(place, object)?;
-            self.count_garbage(before.map_or(0, |before| before.size));
         }
         Ok(outcome)
     }
@@ -211,9 +211,19 @@ impl Inner {
 
     fn delete(&self, place: &ObjectPlace) -> Result<bool, StoreError> {
         let before = self.object(place)?;
+        self.spare(before.as_ref());
         self.records.remove(&place.name)?;
-        self.count_garbage(before.as_ref().map_or(0, |before| before.size));
         Ok(before.is_some())
+    }
+
+    /// Gives those who are reading an object that is about to go the sweep's grace to finish. Its
+    /// bytes are counted as garbage from now on.
+    fn spare(&self, going: Option<&ObjectRecord>) {
+        if let Some(object) = going {
+            // Fails only if bytes are missing already: then there is nobody to spare.
+            let _ = self.blobs.touch(&object.data);
+            self.count_garbage(object.size);
+        }
     }
 
     fn list(

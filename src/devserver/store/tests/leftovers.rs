@@ -275,3 +275,41 @@ fn nobody_else_may_look() {
         }
     }
 }
+
+/// Whoever reads an old object when it is replaced or deleted has a while to finish: the grace of its
+/// bytes begins then, and not when they came.
+#[test]
+fn readers_of_what_goes_are_spared() {
+    let grace = Duration::from_secs(60);
+    for is_deleted in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&Place::Disk(folder.path().to_owned()));
+        runtime().block_on(async {
+            let data = vec![
+                blob(&store, b"one ", 9).await,
+                blob(&store, b"two", 9).await,
+            ];
+            let (demo, name) = (bucket("demo"), key("k"));
+            let object = record("hash", data.clone());
+            let stored = store.put_object(&demo, &name, object, Overwrite::Replace);
+            stored.await.unwrap();
+            let hour = Duration::from_secs(60 * 60);
+            for (path, _) in files(&folder.path().join("blobs")) {
+                let file = File::options().write(true).open(path).unwrap();
+                file.set_modified(clock::wall() - hour).unwrap();
+            }
+            let mut reading = store.read(&data, ByteSpan::new(0, 7)).await.unwrap();
+            let first = reading.try_next().await.unwrap();
+            if is_deleted {
+                store.delete_object(&demo, &name).await.unwrap();
+            } else {
+                put(&store, "k", b"new").await;
+            }
+            let inner = &store.inner;
+            inner.sweep(clock::wall(), grace, &|| true).unwrap();
+            let rest = reading.try_next().await.unwrap();
+            let both = [first.unwrap(), rest.unwrap()].concat();
+            assert_eq!(both, b"one two", "deleted: {is_deleted}");
+        });
+    }
+}
