@@ -21,6 +21,7 @@ use crate::devserver::route::ObjectFields;
 use crate::devserver::service::Service;
 use crate::devserver::store::{Extent, ObjectRecord, PutOutcome};
 use crate::devserver::template::{TemplateKind, Variables, expand};
+use crate::kodo::encode::hex;
 use crate::kodo::{Etag, PutPolicy, UploadToken};
 use crate::model::ObjectKey;
 
@@ -180,13 +181,13 @@ fn variables(policy: &PutPolicy, content: &Content, fields: &ObjectFields) -> Va
     variables.set("bucket", policy.scope.bucket().as_str());
     variables.set("etag", content.etag.to_string());
     variables.set("fsize", content.size);
-    let uuid = crate::devserver::upload::hex(&rand::random::<[u8; 16]>());
+    let uuid = hex(&rand::random::<[u8; 16]>());
     variables.set("uuid", uuid);
     if let Some(end_user) = &policy.end_user {
         variables.set("endUser", end_user.as_str());
     }
     if policy.persistent_ops.is_some() || policy.persistent_workflow_template_id.is_some() {
-        let id = crate::devserver::upload::hex(&rand::random::<[u8; 12]>());
+        let id = hex(&rand::random::<[u8; 12]>());
         variables.set("persistentId", format!("haul.{id}"));
     }
     if let Some(name) = &fields.file_name {

@@ -1,4 +1,4 @@
-//! The one base64 variant of the protocol, and the names built with it.
+//! The one base64 variant of the protocol, the names built with it, and hex.
 //!
 //! Source: protocol reference, section 0.
 
@@ -30,6 +30,27 @@ pub fn entry(bucket: &Bucket, key: Option<&ObjectKey>) -> String {
     }
 }
 
+/// Lower-case hex: how the protocol writes an MD5.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The bytes behind hex text, in either case; `None` for any other text.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| match pair {
+            [high, low] => u8::try_from(digit(*high)? * 16 + digit(*low)?).ok(),
+            _ => None,
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,7 +72,22 @@ mod tests {
         }
     }
 
+    /// Half a byte and what is no digit are refused.
+    #[test]
+    fn hex_is_strict() {
+        for bad in ["0", "0g", "+1", " 1", "目录"] {
+            assert_eq!(unhex(bad), None, "{bad}");
+        }
+        assert_eq!(unhex("0aFf"), Some(vec![0x0a, 0xff]));
+    }
+
     proptest! {
+        /// Whatever is written in hex is read again.
+        #[test]
+        fn hex_is_read_again(bytes: Vec<u8>) {
+            prop_assert_eq!(unhex(&hex(&bytes)), Some(bytes));
+        }
+
         /// Any bytes survive the round trip; any text is decoded or refused, and never two texts
         /// to the same bytes.
         #[test]

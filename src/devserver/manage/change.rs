@@ -6,12 +6,10 @@ use crate::devserver::manage::{Manage, Outcome};
 use crate::devserver::refusal::Refusal;
 use crate::devserver::route::Call;
 use crate::devserver::store::ObjectRecord;
+use crate::devserver::template::CHINA_OFFSET_SECONDS;
 
 /// Seconds of a day.
 const DAY_SECS: u64 = 24 * 60 * 60;
-
-/// How far Kodo's midnight (China Standard Time) is before that of UTC, in seconds.
-const CST_SECS: u64 = 8 * 60 * 60;
 
 /// Highest storage class. Source: protocol reference, section 1.2, `fileType`.
 const FILE_TYPE_MAX: u8 = 5;
@@ -74,9 +72,9 @@ pub(crate) fn expiration(now: u64, days: u64) -> Option<u64> {
     }
     let then = now
         .saturating_add(days.saturating_mul(DAY_SECS))
-        .saturating_add(CST_SECS);
+        .saturating_add(CHINA_OFFSET_SECONDS);
     let midnight = then.div_ceil(DAY_SECS).saturating_mul(DAY_SECS);
-    Some(midnight.saturating_sub(CST_SECS))
+    Some(midnight.saturating_sub(CHINA_OFFSET_SECONDS))
 }
 
 /// Names that are not given keep their values: what the service does with them is not documented.
@@ -115,7 +113,7 @@ mod tests {
     /// Objects go at a midnight in China, that of the day on which their time is over.
     #[test]
     fn objects_expire_at_midnight() {
-        let midnight = 20_000 * DAY_SECS - CST_SECS;
+        let midnight = 20_000 * DAY_SECS - CHINA_OFFSET_SECONDS;
         let rows = [
             (midnight, 0, None),
             (midnight, 1, Some(midnight + DAY_SECS)),

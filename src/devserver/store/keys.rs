@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::devserver::store::disk::Disk;
 use crate::devserver::store::error::StoreError;
-use crate::devserver::store::{layout, record};
+use crate::devserver::store::record;
+use crate::kodo::encode::hex;
 
 /// The file's name under the root.
 const FILE: &str = "keys.json";
@@ -68,5 +69,5 @@ fn new_key() -> Result<String, StoreError> {
     OsRng
         .try_fill_bytes(&mut bytes)
         .map_err(|_| StoreError::NoRandomness)?;
-    Ok(layout::hex(&bytes))
+    Ok(hex(&bytes))
 }

@@ -8,6 +8,7 @@ use rand::rngs::OsRng;
 use sha1::{Digest, Sha1};
 
 use crate::devserver::store::error::StoreError;
+use crate::kodo::encode::hex;
 use crate::model::{Bucket, ObjectKey};
 
 /// Where bodies and records grow before they are renamed into place.
@@ -90,15 +91,6 @@ pub(crate) fn parts(folder: &str) -> String {
 /// A part's record in its upload's folder.
 pub(crate) fn part(folder: &str, number: u32) -> String {
     format!("{folder}/parts/{number}.json")
-}
-
-/// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

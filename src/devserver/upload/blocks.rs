@@ -17,8 +17,8 @@ use crate::devserver::refusal::Refusal;
 use crate::devserver::route::Mkfile;
 use crate::devserver::service::Service;
 use crate::devserver::store::ContextRecord;
-use crate::devserver::upload::intake::{Intake, hex, read_whole, unhex};
-use crate::kodo::encode::b64u;
+use crate::devserver::upload::intake::{Intake, read_whole};
+use crate::kodo::encode::{b64u, hex, unhex};
 use crate::kodo::{BLOCK_LEN, Etag};
 
 /// How long a ctx or an upload id lives: 7 days. Source: protocol reference, sections 4.1 and 5.1.

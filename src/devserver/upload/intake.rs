@@ -15,6 +15,7 @@ use crate::devserver::mime::HEAD_LEN;
 use crate::devserver::refusal::Refusal;
 use crate::devserver::service::Service;
 use crate::devserver::store::{BlobWriter, Extent};
+use crate::kodo::encode::hex;
 use crate::kodo::{Etag, EtagHasher};
 
 /// Bytes gathered before they are given to another thread for their MD5. A hop costs some 10 µs, MD5
@@ -269,27 +270,6 @@ fn add(mut md5: Md5, batch: &[Bytes]) -> Md5 {
         md5.update(piece);
     }
     md5
-}
-
-/// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// The bytes behind hex text.
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| match pair {
-            [high, low] => u8::try_from(digit(*high)? * 16 + digit(*low)?).ok(),
-            _ => None,
-        })
-        .collect()
 }
 
 /// A body that is small by nature, whole: words about an object, not its bytes.

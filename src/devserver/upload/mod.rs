@@ -13,4 +13,4 @@ mod put_base64;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use intake::{hex, read_whole};
+pub(crate) use intake::read_whole;
