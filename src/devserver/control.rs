@@ -7,7 +7,8 @@
 //! | `GET requests` | [`Requests`] as JSON |
 //! | `PUT faults` | follows the fault plan in the body (TOML) from now on; 400 says what is wrong with it |
 //!
-//! Only peers on this machine are heard. No fault applies to these calls and nothing counts them.
+//! Only peers on this machine are heard. No fault applies to these calls, and they are not among the
+//! requests counted; their connections are.
 //!
 //! [`Requests`]: crate::devserver::Requests
 

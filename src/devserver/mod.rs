@@ -1,9 +1,19 @@
 //! A server that speaks Kodo: for backend developers, for tests, and behind `local://`.
 //!
-//! Two sides meet in [`exchange`]. The *network side* accepts connections, shapes the line and
-//! carries out the fault plan on the wire. The *service side* reads requests, checks tokens and
-//! signatures, and keeps objects. It uses `kodo` for the encodings, hashes and signatures, which the
-//! protocol's known answers prove on their own, and nothing of the uploader.
+//! [`DevServer`] is the server, [`FaultPlan`] what it does wrong on purpose, [`Place`] where it keeps
+//! what it is sent.
+//!
+//! Two sides meet in `exchange`. The *network side* accepts connections, shapes the line and carries
+//! out the fault plan on the wire. The *service side* reads requests, checks tokens and signatures,
+//! and keeps objects. It uses [`kodo`](crate::kodo) for the encodings, hashes and signatures, which
+//! the protocol's known answers prove on their own, and nothing of the uploader.
+//!
+//! A request's way: `accept` → `connection` (over a `socket`, or over the `link`) → `pipeline`
+//! (`route` reads what it asks for, `faults` decide) → `service` → `pipeline` → the client.
+//! `control` takes words to the server itself.
+//!
+//! What is no HTTP/1.1 at all never becomes a request: it is answered 400 without a request id and
+//! the connection ends, as at any gateway in front of a service.
 
 mod accept;
 mod arriving;

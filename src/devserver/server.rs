@@ -26,8 +26,9 @@ use crate::kodo::encode::b64u;
 use crate::kodo::{AccessKey, Credentials, SecretKey};
 use crate::model::Bucket;
 
-/// How long requests under way may take to end when the server stops.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long requests under way may take to end when the server stops: enough for an answer that is
+/// being sent. Who stops a dev server does not want to wait for uploads, and the store survives worse.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Where a server listens if it is not told: this machine only, any free port.
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -122,7 +123,7 @@ impl DevServer {
         self.shared.counters.seen()
     }
 
-    /// Lets no one in, lets requests under way end for up to 5 s, closes everything.
+    /// Lets no one in, lets requests under way end for up to 1 s, closes everything.
     ///
     /// Answers that are held or that will never come are given up at once.
     pub async fn stop(mut self) {
