@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use haul::devserver::{
@@ -111,6 +112,51 @@ async fn early_answers_to_long_bodies() {
     let seen = raw.ask(&mkblk(&server, len), &vec![0; len]).await;
     let Seen::Answer(answer) = seen else {
         panic!("{seen:?}");
+    };
+    assert_eq!(
+        (answer.status(), answer.header("connection")),
+        (413, Some("close"))
+    );
+    assert_eq!(raw.look().await, Seen::Closed { bytes: Vec::new() });
+    server.stop().await;
+}
+
+/// A client that asks first whether it should send its body is told to; refused, it is told that the
+/// connection ends, since nobody knows whether the body will come.
+#[tokio::test]
+async fn clients_that_ask_first() {
+    let answer = CannedAnswer {
+        at: Some(Moment::BeforeBody),
+        ..CannedAnswer::status(413)
+    };
+    let refuse = Fault {
+        nth: vec![2],
+        answer: Some(answer),
+        ..Fault::default()
+    };
+    let server = server_with([refuse]).await;
+    let head = format!(
+        "{}Expect: 100-continue\r\nContent-Length: 1\r\n\r\n",
+        mkblk(&server, 1)
+    );
+    let mut raw = Raw::to(server.url()).await;
+    raw.0.write_all(head.as_bytes()).await.expect("a head");
+    let mut interim = [0; 25];
+    raw.0
+        .read_exact(&mut interim)
+        .await
+        .expect("an interim answer");
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    raw.0.write_all(b"x").await.expect("a body");
+    let seen = raw.look().await;
+    assert!(
+        matches!(&seen, Seen::Answer(answer) if answer.status() == 200),
+        "{seen:?}"
+    );
+
+    raw.0.write_all(head.as_bytes()).await.expect("a head");
+    let Seen::Answer(answer) = raw.look().await else {
+        panic!("the refusal comes at once");
     };
     assert_eq!(
         (answer.status(), answer.header("connection")),

@@ -8,6 +8,7 @@ mod bodies;
 mod client;
 mod control;
 mod endings;
+mod garbage;
 mod hosts;
 mod line;
 mod plan;
