@@ -71,7 +71,7 @@ mod tests {
     fn long_functions_are_found() {
         let function = |lines: usize| {
             let body = "    f(\"}\");\n".repeat(lines - 2);
-            let text = format!("type F = fn(u8);\ntrait T {{ fn g(x: [u8; 2]); }}\n\n");
+            let text = "type F = fn(u8);\ntrait T { fn g(x: [u8; 2]); }\n\n";
             let item = format!("pub async fn long<T: Fn(u8)>(\n) -> [u8; 3] {{\n{body}}}\n");
             SourceFile::new("src/a.rs", &format!("{text}{item}fn short() {{}}\n"))
         };

@@ -1,0 +1,9 @@
+//! What the tests in this folder stand on.
+
+pub(crate) mod content;
+pub(crate) mod http;
+pub(crate) mod needs;
+pub(crate) mod peer;
+pub(crate) mod server;
+pub(crate) mod sign;
+pub(crate) mod upload;
