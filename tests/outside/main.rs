@@ -5,4 +5,5 @@
 
 mod crash;
 mod peers;
+mod readme;
 mod support;
