@@ -5,7 +5,10 @@
 //! ```
 
 #![expect(clippy::print_stdout, reason = "an example shows what it did")]
-#![expect(clippy::disallowed_methods, reason = "a program's main may read the environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program's main may read the environment"
+)]
 
 use std::env::var;
 
@@ -14,8 +17,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let access_key = var("HAUL_ACCESS_KEY")?;
     let secret_key = var("HAUL_SECRET_KEY")?;
 
-    let uploader = haul::Uploader::builder().credentials(access_key, secret_key).build()?;
-    let done = uploader.put_file("my-bucket", "2026/report.pdf", "report.pdf").await?;
+    let uploader = haul::Uploader::builder()
+        .credentials(access_key, secret_key)
+        .build()?;
+    let done = uploader
+        .put_file("my-bucket", "2026/report.pdf", "report.pdf")
+        .await?;
     println!("{} {} {}", done.key, done.hash, done.size);
     Ok(())
 }

@@ -227,7 +227,7 @@ impl Field {
         let until = *sent + count;
         let waiting = |sent: &mut u64| *sent < until;
         let result = self.moved.wait_timeout_while(sent, STANDSTILL_MAX, waiting);
-        let (_, waited) = result.unwrap_or_else(PoisonError::into_inner);
+        let (_sent, waited) = result.unwrap_or_else(PoisonError::into_inner);
         assert!(!waited.timed_out(), "the clients have stopped sending");
     }
 

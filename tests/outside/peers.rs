@@ -5,7 +5,6 @@
 //! must agree with what was computed here from the source's bytes.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -77,7 +76,7 @@ impl Stage {
     /// Writes a source with these bytes.
     fn source(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.scratch.path().join(name);
-        fs::write(&path, bytes).expect("the source is written");
+        content::write(&path, bytes);
         path
     }
 

@@ -1,5 +1,7 @@
 //! Bytes to upload, and the hashes that Kodo gives them, computed here once more by the book.
 
+use std::path::Path;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE;
 use sha1::{Digest, Sha1};
@@ -24,6 +26,15 @@ pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
+}
+
+/// Writes a file of a test's own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody reads the file before it is complete"
+)]
+pub(crate) fn write(path: &Path, bytes: impl AsRef<[u8]>) {
+    std::fs::write(path, bytes).expect("a file in the test's own folder can be written");
 }
 
 /// URL-safe base64 with its padding, as everywhere in the protocol.
