@@ -124,7 +124,7 @@ fn run_haul(way: Way, place: &str, block: &[u8]) -> Run {
     let mib_per_s = send(way, &server.listening, block);
     Run {
         mib_per_s,
-        memory_mib: peak_memory_mib(server.id()),
+        memory_mib: peak_memory_mib(server.child.id()),
     }
 }
 

@@ -12,6 +12,14 @@ mod needs;
 
 use std::process::ExitCode;
 
+use needs::{NODE_SDK, Need, PYTHON_SDK};
+
+/// What tests may need, and which tests.
+const NEEDS: [(&str, Need); 2] = [
+    ("outside: peers::python_*", PYTHON_SDK),
+    ("outside: peers::node_*", NODE_SDK),
+];
+
 fn main() -> ExitCode {
     // A test runner may ask for the names of tests.
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,17 +33,17 @@ fn main() -> ExitCode {
     if arguments.iter().any(|argument| !argument.starts_with('-')) {
         return ExitCode::SUCCESS;
     }
-    let missing: Vec<_> = needs::NEEDS
+    let missing: Vec<_> = NEEDS
         .iter()
-        .filter(|need| need.find().is_none())
+        .filter(|(_, need)| need.find().is_none())
         .collect();
     if missing.is_empty() {
         println!("\nNothing was left out: this machine has all that the tests need.\n");
         return ExitCode::SUCCESS;
     }
     println!("\nLEFT OUT of this run, for want of what this machine does not have:");
-    for need in missing {
-        println!("  {}", need.tests);
+    for (tests, need) in missing {
+        println!("  {tests}");
         println!("      need {}; to get it: {}", need.what, need.how);
     }
     println!("With HAUL_REQUIRE_ALL=1 these are failures instead.\n");

@@ -7,13 +7,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Everything that a test of this package may need and a machine may lack.
-pub(crate) const NEEDS: [Need; 2] = [PYTHON_SDK, NODE_SDK];
-
 /// The official Python SDK.
 pub(crate) const PYTHON_SDK: Need = Need {
     what: "the official Python SDK (qiniu 7.18.0)",
-    tests: "outside::peers::python_*",
     how: "sh tests/peers/install.sh",
     find: find_python,
 };
@@ -21,7 +17,6 @@ pub(crate) const PYTHON_SDK: Need = Need {
 /// The official Node SDK.
 pub(crate) const NODE_SDK: Need = Need {
     what: "the official Node SDK (qiniu 7.15.2)",
-    tests: "outside::peers::node_*",
     how: "sh tests/peers/install.sh",
     find: find_node,
 };
@@ -30,8 +25,6 @@ pub(crate) const NODE_SDK: Need = Need {
 pub(crate) struct Need {
     /// Its name, for people.
     pub(crate) what: &'static str,
-    /// The tests that are left out without it.
-    pub(crate) tests: &'static str,
     /// How to get it.
     pub(crate) how: &'static str,
     /// Looks for it: the command that runs a peer's script, up to the script itself.

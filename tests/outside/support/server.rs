@@ -32,7 +32,7 @@ pub(crate) struct Listening {
 pub(crate) struct Server {
     /// Where it keeps objects: `--root` and a folder, or `--discard`.
     place: Vec<OsString>,
-    child: Child,
+    pub(crate) child: Child,
     /// Kept, so that the server never writes into a closed pipe.
     _stdout: BufReader<ChildStdout>,
     pub(crate) listening: Listening,
@@ -63,11 +63,6 @@ impl Server {
             _stdout: stdout,
             listening: listening(&line),
         }
-    }
-
-    /// The number of its process.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// Kills the server with SIGKILL and starts it again: same folder, same port, same keys.
