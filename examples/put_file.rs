@@ -23,6 +23,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let done = uploader
         .put_file("my-bucket", "2026/report.pdf", "report.pdf")
         .await?;
-    println!("{} {} {}", done.key, done.hash, done.size);
+    println!("stored {} bytes with hash {}", done.size, done.hash);
     Ok(())
 }

@@ -148,8 +148,9 @@ impl Stage {
 
 /// Every size in every way, then list and delete. With `crashes` the server is killed and started
 /// again after the first part and after the last but one of every upload that has several, and
-/// before stat and delete.
-fn sizes(need: &Need, crashes: bool) {
+/// before stat and delete. `empty_ways` are those by which the SDK uploads nothing at all: Python
+/// refuses an empty stream, and in v2 Kodo refuses an empty list of parts.
+fn sizes(need: &Need, empty_ways: &[&str], crashes: bool) {
     let Some(mut stage) = Stage::set(need) else {
         return;
     };
@@ -158,8 +159,7 @@ fn sizes(need: &Need, crashes: bool) {
         let bytes = content::bytes(seed as u64, len);
         let source = stage.source(&format!("{len}.bin"), &bytes);
         for way in WAYS {
-            // Both SDKs refuse, or never finish, an empty object in parts.
-            if len == 0 && way != "form" {
+            if len == 0 && !empty_ways.contains(&way) {
                 continue;
             }
             let key = format!("sizes/{way}/{len}");
@@ -327,12 +327,12 @@ fn resumes(need: &Need) {
 
 #[test]
 fn python_sizes() {
-    sizes(&PYTHON_SDK, false);
+    sizes(&PYTHON_SDK, &["form"], false);
 }
 
 #[test]
 fn python_sizes_while_the_server_crashes() {
-    sizes(&PYTHON_SDK, true);
+    sizes(&PYTHON_SDK, &["form"], true);
 }
 
 #[test]
@@ -357,12 +357,12 @@ fn python_resumes() {
 
 #[test]
 fn node_sizes() {
-    sizes(&NODE_SDK, false);
+    sizes(&NODE_SDK, &["form", "v1"], false);
 }
 
 #[test]
 fn node_sizes_while_the_server_crashes() {
-    sizes(&NODE_SDK, true);
+    sizes(&NODE_SDK, &["form", "v1"], true);
 }
 
 #[test]

@@ -138,23 +138,28 @@ fn library_example_compiles() {
     }
 }
 
-/// Every exit code of the page's table is one of the program's own help, and the other way round.
+/// The exit codes of the page's table are those of the program's own help.
 #[test]
 fn exit_codes_are_those_of_the_help() {
     let state = tempfile::tempdir().expect("a folder");
     let help = run(haul_in(state.path()).arg("--help"));
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    // Lines break anywhere.
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, told) = help.split_once("Exit codes: ").expect("the list");
+    let told: Vec<_> = told
+        .split(" · ")
+        .map(|code| code.split(' ').next())
+        .collect();
     let (_, table) = README.split_once("## Exit codes").expect("the table");
     let (table, _) = table.split_once("\n## ").expect("its end");
-    for row in table.lines().filter(|line| line.starts_with("| ")) {
-        let code = row
-            .trim_start_matches("| ")
-            .split(' ')
-            .next()
-            .unwrap_or_default();
-        // No command takes several files yet.
-        if code.parse::<u8>().is_ok() && code != "3" {
-            assert!(help.contains(&format!("{code} ")), "{code} in\n{help}");
-        }
-    }
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| "));
+    let codes = rows.map(|row| row.split(' ').next());
+    // No command takes several files yet, so nothing ends with 3.
+    let numbers = |code: &Option<&str>| code.is_some_and(|code| code.parse::<u8>().is_ok());
+    let codes: Vec<_> = codes
+        .filter(numbers)
+        .filter(|code| *code != Some("3"))
+        .collect();
+    assert_eq!(codes, told);
 }
