@@ -142,7 +142,15 @@ impl Service {
         let json = read_whole(&mut body, COMPLETE_LEN_MAX).await?;
         let request: CompleteRequest =
             serde_json::from_slice(&json).map_err(|_| Refusal::new(400, "invalid JSON body"))?;
-        let content = join(&request, self.sorted_parts(path).await?)?;
+        let content = match join(&request, self.sorted_parts(path).await?) {
+            Ok(content) => content,
+            Err(refusal) => {
+                // Parts also go when another request completes or aborts the upload meanwhile, and
+                // then nothing is wrong with the list.
+                self.live_upload(path, &token, Overrides::default()).await?;
+                return Err(refusal);
+            }
+        };
         let fields = request.into_fields(path);
         let reply = self.finish(&token, content, fields, Protocol::V2).await?;
         self.store.remove_upload(&path.upload_id).await?;

@@ -1,8 +1,11 @@
 //! v2: initiate, parts, list, complete, abort.
 
+use bytes::Bytes;
+use http::{Method, Request};
 use serde_json::{Value, json};
 
 use crate::devserver::exchange::Overrides;
+use crate::devserver::route::parse;
 use crate::devserver::upload::tests::{Call, MIB, Told, World, pattern};
 
 const POLICY: &str = r#"{"scope":"b"}"#;
@@ -281,4 +284,28 @@ async fn a_failing_complete_keeps_the_upload() {
         }
     }
     assert_eq!(world.bytes("k.txt").await, b"two");
+}
+
+/// An upload that another request ends while its complete is on the way is no longer there; its
+/// list of parts is not to blame.
+#[tokio::test]
+async fn a_complete_that_comes_second() {
+    let world = World::new();
+    let id = world.initiate().await;
+    let parts = world.parts(&id, &pattern(MIB + 1)).await;
+    let target = format!("{FRONT}/{id}");
+    let method = Method::POST;
+    let token = format!("UpToken {}", world.token(POLICY));
+    let request = Request::builder().method(&method).uri(&target);
+    let request = request.header("authorization", token).body(()).unwrap();
+    let (store, body) = (world.service.store.clone(), json!({ "parts": parts }));
+    let body = futures_util::stream::once(async move {
+        store.remove_upload(&id).await.unwrap();
+        Ok(Bytes::from(body.to_string()))
+    });
+    let (head, ()) = request.into_parts();
+    let call = parse(&method, &target);
+    let (body, overrides) = (Box::pin(body), Overrides::default());
+    let reply = world.service.answer(call, &head, body, overrides).await;
+    assert_eq!(reply.status, 612);
 }
