@@ -154,17 +154,8 @@ fn trusting_nobody() -> Result<rustls::ClientConfig, Failure> {
 
 /// The failure of a call that got no answer.
 fn unanswered(endpoint: &Endpoint, error: reqwest::Error) -> Failure {
-    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
-    let mut tls = false;
-    while let Some(inner) = cause {
-        let io = inner
-            .downcast_ref::<std::io::Error>()
-            .and_then(|io| io.get_ref());
-        tls |= inner.is::<rustls::Error>() || io.is_some_and(|io| io.is::<rustls::Error>());
-        cause = inner.source();
-    }
     let kind = match () {
-        () if tls => FailureKind::Tls,
+        () if is_tls(&error) => FailureKind::Tls,
         () if error.is_connect() => FailureKind::Connect,
         () if error.is_timeout() => FailureKind::TimedOut,
         () => FailureKind::Broken,
@@ -172,6 +163,24 @@ fn unanswered(endpoint: &Endpoint, error: reqwest::Error) -> Failure {
     let mut failure = failure(kind, error);
     failure.message = format!("{endpoint}: {}", failure.message);
     failure
+}
+
+/// Whether a TLS error is behind `error`. An `io::Error` hides what it wraps from `source`.
+fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<rustls::Error>() {
+            return true;
+        }
+        let wrapped = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(|io| io.get_ref());
+        cause = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 /// A reqwest error with its causes and without its URL, which may hold a token.

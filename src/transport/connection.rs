@@ -162,21 +162,33 @@ pub(crate) fn broken(doing: &str, error: &(dyn StdError + 'static)) -> Failure {
 
 /// The failure of a connection that was never made.
 fn no_connection(endpoint: &Endpoint, error: &(dyn StdError + 'static)) -> Failure {
-    let mut cause = Some(error);
-    let mut kind = FailureKind::Connect;
-    while let Some(error) = cause {
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(|io| io.get_ref());
-        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            kind = FailureKind::Tls;
-        }
-        cause = error.source();
-    }
+    let kind = if is_tls(error) {
+        FailureKind::Tls
+    } else {
+        FailureKind::Connect
+    };
     Failure::new(
         kind,
         format!("no connection to {endpoint}: {}", chain(error)),
     )
+}
+
+/// Whether a TLS error is behind `error`. An `io::Error` hides what it wraps from `source`.
+fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<rustls::Error>() {
+            return true;
+        }
+        let wrapped = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(|io| io.get_ref());
+        cause = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 /// An error and its causes on one line, without repeating what a cause says again.
