@@ -1,0 +1,169 @@
+//! The library as a program uses it.
+
+use std::sync::{Arc, Mutex};
+
+use haul::{Error, ErrorKind, Event, Protocol, PutFile, Uploader, Verified};
+
+use crate::world::{Server, World, content};
+
+fn uploader(server: &Server) -> Uploader {
+    let keys = server.server.credentials();
+    Uploader::builder()
+        .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+        .endpoint(server.server.url())
+        .build()
+        .unwrap()
+}
+
+/// What may be moved to another task and outlive its caller.
+fn send_and_static<T: Send + 'static>(value: T) -> T {
+    value
+}
+
+/// `put_file(…).…().await`, on a spawned task, with events on the way and all of `Done`.
+#[test]
+fn put_file() {
+    let server = Server::new();
+    let world = World::new();
+    let path = world.file("f.bin", &content(5_000_000));
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hear = Arc::clone(&heard);
+    let upload: PutFile = uploader(&server)
+        .put_file("b", "k", path)
+        .mime_type("text/plain")
+        .meta("color", "red")
+        .var("x:who", "me")
+        .file_name("other.bin")
+        .on_event(move |event| hear.lock().unwrap().push(event.clone()));
+    let task = async { upload.await };
+    let done = server.runtime.block_on(async {
+        let task = tokio::spawn(send_and_static(task));
+        task.await.unwrap().unwrap()
+    });
+    assert_eq!(
+        (done.bucket.as_str(), done.key.as_deref()),
+        ("b", Some("k"))
+    );
+    assert_eq!(
+        (done.size, done.sent_bytes, done.verified),
+        (5_000_000, 5_000_000, Verified::Object)
+    );
+    assert!(done.request_id.is_some());
+    assert!(String::from_utf8_lossy(&done.answer).contains(&done.hash));
+    let heard = heard.lock().unwrap();
+    assert!(matches!(
+        heard[0],
+        Event::Started {
+            size: 5_000_000,
+            protocol: "v1"
+        }
+    ));
+    let mut last = 0;
+    for event in heard.iter() {
+        if let Event::Progress {
+            acknowledged,
+            handed_over,
+            size,
+        } = event
+        {
+            assert!(last <= *acknowledged && acknowledged <= handed_over && handed_over <= size);
+            last = *acknowledged;
+        }
+    }
+    assert_eq!(last, 5_000_000);
+}
+
+/// stat, list and delete, and the kinds of their errors.
+#[test]
+fn management() {
+    let server = Server::new();
+    let world = World::new();
+    let path = world.file("f", b"hello");
+    let uploader = uploader(&server);
+    server.runtime.block_on(async {
+        uploader.put_file("b", "k", path).await.unwrap();
+        assert_eq!(uploader.stat("b", "k").await.unwrap().size, 5);
+        let page = uploader.list("b", "", None).await.unwrap();
+        assert_eq!((page.items.len(), page.next()), (1, None));
+        uploader.delete("b", "k").await.unwrap();
+        let error = uploader.stat("b", "k").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoSuchObject);
+        assert_eq!(error.failure().unwrap().status, Some(612));
+        assert!(error.failure().unwrap().request_id.is_some());
+    });
+}
+
+/// Without a key and without `insert_only`, automatic is not v1: v1 would replace what is there.
+#[test]
+fn automatic_avoids_what_overwrites() {
+    let server = Server::new();
+    let world = World::new();
+    let path = world.file("f", &content(2 << 20));
+    let protocol_of = |put: PutFile| -> &'static str {
+        let heard = Arc::new(Mutex::new(""));
+        let hear = Arc::clone(&heard);
+        let put = put.on_event(move |event| {
+            if let Event::Started { protocol, .. } = event {
+                *hear.lock().unwrap() = protocol;
+            }
+        });
+        server.runtime.block_on(put.into_future()).unwrap();
+        *heard.lock().unwrap()
+    };
+    let uploader = uploader(&server);
+    assert_eq!(protocol_of(uploader.put_file("b", "k", &path)), "v1");
+    assert_eq!(
+        protocol_of(uploader.put_file("b", "", &path).no_key()),
+        "v2"
+    );
+    let safe = uploader.put_file("b", "", &path).no_key().insert_only();
+    assert_eq!(protocol_of(safe), "v1");
+}
+
+/// Every value that cannot be is refused by `build`, and no message or `Debug` holds a secret.
+#[test]
+fn wrong_setups() {
+    let with = || Uploader::builder().credentials("ak", "HUSH");
+    let rows = [
+        with().part_size(1),
+        with().endpoint("ftp://x"),
+        with().rs_url("http://a/b"),
+        with().uc_url("http://me@a"),
+        with().upload_token("HUSH"),
+        Uploader::builder().credentials("a:b", "HUSH"),
+        Uploader::builder().credentials("a", "HUSH HUSH"),
+    ];
+    for builder in rows {
+        let said = format!("{builder:?}");
+        let error: Error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(
+            !format!("{said}{error}{error:?}").contains("HUSH"),
+            "{said} {error}"
+        );
+    }
+    let uploader = with().protocol(Protocol::V2).threshold(0).build().unwrap();
+    assert!(!format!("{uploader:?}").contains("HUSH"));
+}
+
+/// Dropping the future stops the upload and closes its connection: the server sees the end.
+#[test]
+fn dropping_the_future_stops_it() {
+    let server = Server::with("[[fault]]\noperation = \"mkblk\"\nhold = \"h\"");
+    let world = World::new();
+    let path = world.file("f", &content(2 << 20));
+    let uploader = uploader(&server);
+    server.runtime.block_on(async {
+        let upload = uploader.put_file("b", "k", path).into_future();
+        tokio::select! {
+            _ = upload => panic!("the answer is held"),
+            () = server.server.faults().until_held("h") => {}
+        }
+    });
+    server.server.faults().release("h");
+    let missing = server
+        .runtime
+        .block_on(uploader.stat("b", "k"))
+        .unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NoSuchObject);
+}

@@ -1,0 +1,15 @@
+//! The `haul` program from outside: the real binary, its exit codes, and what it says.
+//!
+//! One binary for all of it, so that it is linked once.
+#![cfg(feature = "cli")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod change;
+mod exits;
+mod kodo;
+mod library;
+mod local;
+mod offline;
+mod secrets;
+mod serve;
+mod world;
