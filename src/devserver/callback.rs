@@ -3,6 +3,7 @@
 //! Source: protocol reference, section 7.3. Plain http only: the receiver is a backend under
 //! development, next to this server.
 
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -93,7 +94,9 @@ impl Callbacks {
     ) -> Result<Bytes, (u16, String)> {
         let request = request(keys, callback, url).map_err(|why| (0, why))?;
         let answer = self.client.request(request).await;
-        let (head, body) = answer.map_err(|error| (0, error.to_string()))?.into_parts();
+        let (head, body) = answer
+            .map_err(|error| (0, with_causes(&error)))?
+            .into_parts();
         let status = head.status.as_u16();
         let content_type = head.headers.get(CONTENT_TYPE);
         let is_json = content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/json"));
@@ -107,6 +110,17 @@ impl Callbacks {
         let body = body.map_err(|error| (status, error.to_string()))?;
         Ok(body.to_bytes())
     }
+}
+
+/// An error and what lies under it: the client's own words only say in which phase it failed.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
 }
 
 fn request(

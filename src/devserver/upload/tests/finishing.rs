@@ -327,6 +327,19 @@ async fn failed_callbacks() {
     assert_eq!(world.bytes("k").await, b"hello");
 }
 
+/// A backend that is not there: the 579 says so in the system's words.
+#[tokio::test]
+async fn callbacks_to_nobody() {
+    let world = World::new();
+    let (url, task) = backend("text/html", "ok").await;
+    task.abort();
+    let _ = task.await;
+    let policy = format!(r#"{{"scope":"b","callbackUrl":"{url}","callbackBody":"k"}}"#);
+    let told = world.form(&policy, &[file("hello")]).await;
+    assert_eq!(told.status, 579);
+    assert!(told.text.contains("refused"), "{told:?}");
+}
+
 /// `callbackFetchKey`: the backend names the object, and the client gets its payload.
 #[tokio::test]
 async fn fetched_keys() {
