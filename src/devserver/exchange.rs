@@ -48,6 +48,36 @@ pub enum Operation {
     Unknown,
 }
 
+impl Operation {
+    /// Whether it is authorised by an upload token.
+    pub(crate) fn is_upload(self) -> bool {
+        match self {
+            Self::Form
+            | Self::Mkblk
+            | Self::Bput
+            | Self::Mkfile
+            | Self::Initiate
+            | Self::Part
+            | Self::ListParts
+            | Self::Complete
+            | Self::Abort => true,
+            Self::Stat
+            | Self::Delete
+            | Self::List
+            | Self::Batch
+            | Self::Query
+            | Self::Get
+            | Self::Manage
+            | Self::Unknown => false,
+        }
+    }
+
+    /// Whether pages in browsers use it, wherever they come from.
+    pub(crate) fn is_for_pages(self) -> bool {
+        self.is_upload() || self == Self::Query
+    }
+}
+
 /// What a request is about, as far as it is known before its body is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Subject {

@@ -18,6 +18,7 @@
 mod accept;
 mod arriving;
 mod auth;
+mod browser;
 mod callback;
 mod connection;
 mod control;

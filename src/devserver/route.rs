@@ -165,6 +165,8 @@ pub(crate) enum Call {
         /// What follows `control/`, as sent, with its query.
         rest: String,
     },
+    /// `OPTIONS` on a path that pages in browsers may use: what may they?
+    Preflight,
     /// A known path with something in it that cannot be: 400 after authentication.
     Malformed {
         /// What it would have been.
@@ -200,6 +202,9 @@ pub(crate) fn parse(method: &Method, target: &str) -> Call {
     let read = upload::parse(method, &segments, query).or_else(|| manage::parse(&segments, query));
     match read {
         None => Call::Unknown,
+        Some(route) if *method == Method::OPTIONS && route.operation.is_for_pages() => {
+            Call::Preflight
+        }
         Some(route) if !route.methods.contains(method) => Call::WrongMethod {
             operation: route.operation,
         },
@@ -250,7 +255,7 @@ impl Call {
             | Self::Buckets
             | Self::Regions => Operation::Manage,
             Self::Malformed { operation, .. } | Self::WrongMethod { operation } => *operation,
-            Self::Control { .. } | Self::Unknown => Operation::Unknown,
+            Self::Control { .. } | Self::Preflight | Self::Unknown => Operation::Unknown,
         }
     }
 

@@ -8,6 +8,7 @@ use http::Method;
 use http::request::Parts;
 
 use crate::clock;
+use crate::devserver::browser;
 use crate::devserver::callback::Callbacks;
 use crate::devserver::exchange::{BodyStream, Operation, Overrides, Reply};
 use crate::devserver::manage::Manage;
@@ -65,16 +66,22 @@ impl Service {
         body: BodyStream,
         overrides: Overrides,
     ) -> Reply {
+        let is_for_pages = call.operation().is_for_pages();
         let answered = match call {
+            Call::Preflight => Ok(browser::preflight(&head.headers)),
             Call::Malformed { operation, message } => {
                 self.malformed(operation, message, head, overrides)
             }
             Call::WrongMethod { .. } => Err(Refusal::new(405, "method not allowed")),
             Call::Unknown | Call::Control { .. } => Err(Refusal::new(404, "no such path")),
-            call if is_upload(call.operation()) => self.upload(call, head, body, overrides).await,
+            call if call.operation().is_upload() => self.upload(call, head, body, overrides).await,
             call => self.manage_call(call, head, body).await,
         };
-        answered.unwrap_or_else(Reply::from)
+        let mut reply = answered.unwrap_or_else(Reply::from);
+        if is_for_pages {
+            browser::open(&mut reply);
+        }
+        reply
     }
 
     /// Whether the bucket exists.
@@ -123,7 +130,7 @@ impl Service {
         head: &Parts,
         overrides: Overrides,
     ) -> Result<Reply, Refusal> {
-        if is_upload(operation) {
+        if operation.is_upload() {
             self.upload_token(head, overrides)?;
         }
         Err(Refusal::new(400, message))
@@ -168,28 +175,5 @@ impl Service {
             Call::Regions => region::regions(),
             call => manage.object(call).await,
         })
-    }
-}
-
-/// Whether an operation is authorised by an upload token.
-fn is_upload(operation: Operation) -> bool {
-    match operation {
-        Operation::Form
-        | Operation::Mkblk
-        | Operation::Bput
-        | Operation::Mkfile
-        | Operation::Initiate
-        | Operation::Part
-        | Operation::ListParts
-        | Operation::Complete
-        | Operation::Abort => true,
-        Operation::Stat
-        | Operation::Delete
-        | Operation::List
-        | Operation::Batch
-        | Operation::Query
-        | Operation::Get
-        | Operation::Manage
-        | Operation::Unknown => false,
     }
 }

@@ -12,6 +12,7 @@ fn summary(method: &str, target: &str) -> String {
     match parse(&method, target) {
         Call::Malformed { operation, message } => format!("{operation:?} 400 {message}"),
         Call::WrongMethod { operation } => format!("{operation:?} 405"),
+        Call::Preflight => "pages".to_owned(),
         Call::Unknown => "404".to_owned(),
         call => {
             let subject = call.subject();
@@ -26,6 +27,14 @@ fn summary(method: &str, target: &str) -> String {
 const PATHS: &[(&str, &str, &str)] = &[
     ("POST", "/", "Form  -"),
     ("GET", "/", "Form 405"),
+    ("OPTIONS", "/", "pages"),
+    ("OPTIONS", "/mkblk/4194304", "pages"),
+    ("OPTIONS", "/buckets/b/objects//uploads/id/1", "pages"),
+    ("OPTIONS", "/v4/query?ak=a&bucket=b", "pages"),
+    ("OPTIONS", "/stat/YjpmZw==", "Stat 405"),
+    ("OPTIONS", "/batch", "Batch 405"),
+    ("OPTIONS", "/.haul/objects/b/k", "Get 405"),
+    ("OPTIONS", "*", "404"),
     ("POST", "/mkblk/4194304", "Mkblk  -"),
     ("POST", "/mkblk/-1", "Mkblk 400 invalid block size"),
     ("POST", "/mkblk/+1", "Mkblk 400 invalid block size"),

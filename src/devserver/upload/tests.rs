@@ -1,6 +1,7 @@
 //! Uploads, told through [`Service::answer`] with a store in memory: what the SDKs would see.
 
 mod blocks;
+mod browser;
 mod finishing;
 mod form;
 mod garbage;
