@@ -1,6 +1,8 @@
 //! The only place that reads a clock. Everything else is handed the time.
 
-use std::time::{Instant, SystemTime};
+#[cfg(feature = "devserver")]
+use std::time::Instant;
+use std::time::SystemTime;
 
 /// Wall-clock time: for token deadlines, expiries and `Date` headers.
 #[expect(
@@ -19,6 +21,7 @@ pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
 
 /// Monotonic time, for waits and pace. It stands still and jumps with Tokio's paused clock, so that
 /// tests in virtual time see one time only.
+#[cfg(feature = "devserver")]
 pub(crate) fn instant() -> Instant {
     tokio::time::Instant::now().into_std()
 }

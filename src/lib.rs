@@ -27,7 +27,27 @@
 //! | `devserver` | a Kodo-compatible server for developers and tests (feature `devserver`) |
 //! | `uploader` | one upload, from its source to the commit |
 //! | `client` | what a program calls: [`Uploader`] and its builders |
+//! | `events`, `error` | what an upload tells on its way, and what the user is told when it fails |
+//! | `config` | the one table of settings, and where each value comes from (feature `cli`) |
 //! | `cli` | the `haul` program (feature `cli`) |
+//!
+//! # One upload, from the command line to the socket
+//!
+//! `main` → `cli::run` → `cli/put` → [`Uploader::put_file`] → `uploader` (the plan, then form, v1 or
+//! v2) → `uploader/sender` (host, token, hashes) → `kodo` (the request) → `transport` (the
+//! connection). On the way back `kodo` reads the answer and compares it with the bytes that went out;
+//! only then does the segment count.
+//!
+//! What success means: every segment's answer matched the bytes that were read here, the whole hash
+//! was computed from the same bytes, and where the service's last answer carries a hash it is that
+//! one ([`Verified`]). The source is asked once more before the commit: one that changed is no
+//! object.
+//!
+//! A failure has three layers: what one attempt met ([`model::Failure`]), what is made of it (here:
+//! the next host if nothing was sent, else the end), and what the user is told ([`Error`]). Only the
+//! program turns an error into an exit code.
+//!
+//! In this version uploads go one lane after the other, without resume and without retries.
 
 pub mod kodo;
 pub mod model;
