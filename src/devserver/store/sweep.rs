@@ -77,7 +77,7 @@ impl Store {
             let swept = if urgent || inner.swept_long_ago(seconds) {
                 inner.sweep(now, GRACE, &go_on)
             } else {
-                Ok(())
+                Ok(false)
             };
             if let Err(error) = swept {
                 tracing::warn!(%error, "could not sweep the store; trying again later");
@@ -99,28 +99,28 @@ impl Inner {
     }
 
     /// One sweep, begun at `now`; ends early, at a clean point, once `go_on` says no. Does nothing
-    /// while another one runs. `grace` is [`GRACE`], but for tests: what holds above holds
+    /// while another one runs, and then says false. `grace` is [`GRACE`], but for tests: what holds above holds
     /// without it.
     pub(crate) fn sweep(
         &self,
         now: SystemTime,
         grace: Duration,
         go_on: &dyn Fn() -> bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let Some(_sweep) = self.locks.try_sweep()? else {
-            return Ok(());
+            return Ok(false);
         };
         self.records
             .save(layout::SWEPT, &clock::unix_seconds(now))?;
         // What was touched since then counts as in use.
         let Some(before) = now.checked_sub(grace) else {
-            return Ok(());
+            return Ok(true);
         };
         drop(self.locks.hold_references()?);
         self.sweep_incoming(now)?;
         let candidates = self.old_blobs(before)?;
         let Some(unreferenced) = self.without_references(candidates, now, go_on)? else {
-            return Ok(());
+            return Ok(true);
         };
         let unreferenced: Vec<String> = unreferenced.into_iter().collect();
         for batch in unreferenced.chunks(BATCH_LEN).take_while(|_| go_on()) {
@@ -131,7 +131,7 @@ impl Inner {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn old_blobs(&self, before: SystemTime) -> Result<HashSet<String>, StoreError> {

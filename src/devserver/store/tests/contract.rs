@@ -127,7 +127,7 @@ fn sweeping_takes_only_what_nothing_refers_to() {
             .unwrap();
         drop(unfinished);
         let hour = Duration::from_secs(60 * 60);
-        store.inner.sweep(clock::wall(), hour, &|| true).unwrap();
+        sweep_at(&store, clock::wall(), hour);
         let kept = if keeps_bytes(&store) { 1 } else { 0 };
         assert_eq!(count(&store), 3 * kept, "all are young");
         sweep(&store);

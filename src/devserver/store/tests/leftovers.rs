@@ -305,8 +305,7 @@ fn readers_of_what_goes_are_spared() {
             } else {
                 put(&store, "k", b"new").await;
             }
-            let inner = &store.inner;
-            inner.sweep(clock::wall(), grace, &|| true).unwrap();
+            sweep_at(&store, clock::wall(), grace);
             let rest = reading.try_next().await.unwrap();
             let both = [first.unwrap(), rest.unwrap()].concat();
             assert_eq!(both, b"one two", "deleted: {is_deleted}");
