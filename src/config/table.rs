@@ -2,6 +2,7 @@
 //! come from it.
 
 use crate::config::value::Kind;
+use crate::kodo::multipart::{PART_LEN_MAX, PART_LEN_MIN};
 
 /// One setting.
 #[derive(Debug)]
@@ -71,12 +72,6 @@ const PLAIN: Setting = Setting {
     secret: false,
     repeats: false,
 };
-
-/// Smallest part of a v2 upload. Source: protocol reference, section 5.7.
-const PART_LEN_MIN: u64 = 1 << 20;
-
-/// Largest part of a v2 upload. Source: protocol reference, section 5.7.
-const PART_LEN_MAX: u64 = 1 << 30;
 
 /// Every setting, in the order in which people read them.
 pub(crate) const SETTINGS: &[Setting] = &[

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::kodo::BLOCK_LEN;
+use crate::kodo::multipart::{PART_COUNT_MAX, PART_LEN_MAX};
 
 /// Which protocol a file above the threshold takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,12 +24,6 @@ const THRESHOLD_AUTO: u64 = 1 << 20;
 /// First chunk of a v1 block, and every one as long as nobody knows the line: what a reset costs at
 /// 1 Mbit/s is 4 s.
 pub(crate) const CHUNK_LEN: u64 = 512 * 1024;
-
-/// Most parts of a v2 upload. Source: protocol reference, section 5.7.
-const PART_COUNT_MAX: u64 = 10_000;
-
-/// Largest part. Source: protocol reference, section 5.7.
-const PART_LEN_MAX: u64 = 1 << 30;
 
 /// How the bytes travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +67,7 @@ impl Plan {
         if v1 {
             return Ok(Self::Blocks);
         }
-        let needed = len.div_ceil(PART_COUNT_MAX);
+        let needed = len.div_ceil(u64::from(PART_COUNT_MAX));
         if needed > PART_LEN_MAX {
             return Err(Error::new(
                 ErrorKind::Usage,
@@ -158,7 +153,7 @@ mod tests {
             part_len: 4 * MIB,
             v1_would_overwrite: false,
         };
-        let largest = PART_COUNT_MAX * PART_LEN_MAX;
+        let largest = u64::from(PART_COUNT_MAX) * PART_LEN_MAX;
         assert_eq!(Plan::new(largest, wish), Ok(parts(PART_LEN_MAX, true)));
         assert!(Plan::new(largest + 1, wish).is_err());
     }

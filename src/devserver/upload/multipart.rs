@@ -20,14 +20,9 @@ use crate::devserver::service::Service;
 use crate::devserver::store::{PartRecord, UploadRecord};
 use crate::devserver::upload::blocks::LIFE_SECONDS;
 use crate::devserver::upload::intake::{Intake, PartHashing, read_whole};
+use crate::kodo::multipart::{PART_COUNT_MAX, PART_LEN_MAX, PART_LEN_MIN};
 use crate::kodo::{Etag, UploadToken};
 
-/// Highest part number. Source: protocol reference, section 5.2.
-const PART_NUMBER_MAX: u32 = 10_000;
-/// Smallest part, except for the last one; checked by complete. Source: as above.
-const PART_LEN_MIN: u64 = 1024 * 1024;
-/// Largest part; checked by complete. Source: as above.
-const PART_LEN_MAX: u64 = 1024 * 1024 * 1024;
 /// Longest body of complete: 10 000 parts of 100 bytes, and room for metadata and variables.
 const COMPLETE_LEN_MAX: usize = 2 * 1024 * 1024;
 
@@ -63,7 +58,7 @@ impl Service {
     ) -> Result<Reply, Refusal> {
         let token = self.multipart_token(head, path, overrides)?;
         self.live_upload(path, &token, overrides).await?;
-        if !(1..=PART_NUMBER_MAX).contains(&number) {
+        if !(1..=PART_COUNT_MAX).contains(&number) {
             return Err(Refusal::new(400, "part number must be 1 to 10000"));
         }
         let too_long = Refusal::new(400, "the part is too large");
