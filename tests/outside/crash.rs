@@ -21,7 +21,7 @@ const BUCKET: &str = "crash-bucket";
 const CONTENDED: &str = "contended";
 
 /// How often the random test kills the server.
-const KILLS: usize = 12;
+const KILLS: usize = 24;
 
 /// Bytes that leave between two kills: somewhere up to two uploads of the clients together, so that
 /// kills fall into bodies, between requests and into commits.

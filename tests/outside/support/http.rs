@@ -8,8 +8,9 @@ use std::time::Duration;
 /// meets it has found a server that hangs.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// Bodies leave in pieces of this many bytes, so that a test can act in the middle of one.
-const PIECE: usize = 64 * 1024;
+/// Bodies leave in pieces of at most this many bytes, and in two at least, so that a test can act in
+/// the middle of one.
+const PIECE_MAX: usize = 64 * 1024;
 
 /// A whole answer.
 #[derive(Debug)]
@@ -66,7 +67,8 @@ pub(crate) fn call_counted(
     }
     head += &format!("Content-Length: {}\r\n\r\n", request.body.len());
     stream.write_all(head.as_bytes())?;
-    for piece in request.body.chunks(PIECE) {
+    let piece_len = (request.body.len() / 2).clamp(1, PIECE_MAX);
+    for piece in request.body.chunks(piece_len) {
         stream.write_all(piece)?;
         on_sent(piece.len());
     }
