@@ -1,0 +1,104 @@
+//! Endings: starting over, giving up, stopping, done.
+
+use std::time::Duration;
+
+use crate::engine::begin::Begin;
+use crate::engine::event::{AttemptId, Effect, Moment, Notice, Outcome};
+use crate::engine::{Engine, Phase, Work};
+use crate::model::{Failure, FailureKind};
+
+/// How often an upload may start over with all lanes. Once is an accident of the service; more would
+/// be a loop that sends the file for ever.
+const START_OVERS_MAX: u32 = 1;
+
+/// How long segments in flight may still be acknowledged after the upload has failed elsewhere.
+const DRAIN: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Voids all that the service has acknowledged and begins again, once.
+    pub(crate) fn start_over(&mut self, now: Moment, failure: Failure, why: &'static str) {
+        self.start_overs += 1;
+        if self.start_overs > START_OVERS_MAX {
+            self.give_up(now, failure, true);
+            return;
+        }
+        self.effects
+            .push_back(Effect::Notice(Notice::StartedOver { why }));
+        self.forget_lanes();
+        self.phase = Phase::Beginning(Begin::default());
+    }
+
+    /// Everything that was sent is void.
+    pub(crate) fn forget_lanes(&mut self) {
+        for attempt in std::mem::take(&mut self.attempts).into_keys() {
+            self.effects.push_back(Effect::Cancel { attempt });
+        }
+        self.upload_id = None;
+        self.lanes.clear();
+        self.open.clear();
+        self.unchecked.clear();
+        self.rechecking = None;
+        self.unclear = None;
+        self.untouched = 0;
+        self.complete = 0;
+        self.safe_bytes = 0;
+    }
+
+    /// The upload fails; what is in flight elsewhere may still be acknowledged for a while.
+    pub(crate) fn give_up(&mut self, now: Moment, failure: Failure, again: bool) {
+        self.end_at(now.after(DRAIN), Outcome::Failed { failure, again });
+    }
+
+    /// Decides the end, unless it is decided already.
+    pub(crate) fn end_at(&mut self, until: Moment, outcome: Outcome) {
+        if self.ending.is_none() {
+            self.ending = Some((outcome, until));
+        }
+    }
+
+    /// On the way to a decided end: waits for segments in flight, then for records.
+    pub(crate) fn drain(&mut self, now: Moment) {
+        let Some((outcome, until)) = &self.ending else {
+            return;
+        };
+        let in_flight = self.attempts.values().any(Work::is_segment);
+        if in_flight && now < *until {
+            return;
+        }
+        let outcome = outcome.clone();
+        for attempt in std::mem::take(&mut self.attempts).into_keys() {
+            self.effects.push_back(Effect::Cancel { attempt });
+        }
+        if self.recording.is_empty() {
+            self.finish(outcome);
+        }
+    }
+
+    pub(crate) fn finish(&mut self, outcome: Outcome) {
+        assert!(
+            outcome != Outcome::Done || self.complete == self.layout.lane_count(self.job.size),
+            "success without every lane"
+        );
+        self.phase = Phase::Finished;
+        self.effects.push_back(Effect::Finish(outcome));
+    }
+
+    /// Gives up attempts that have had their time.
+    pub(crate) fn enforce_part_timeout(&mut self, now: Moment) {
+        let Some(limit) = self.limits.part_timeout else {
+            return;
+        };
+        let late = |work: &Work| work.is_segment() && now.since(work.begun) >= limit;
+        let late: Vec<AttemptId> = self
+            .attempts
+            .iter()
+            .filter(|(_, work)| late(work))
+            .map(|(id, _)| *id)
+            .collect();
+        for attempt in late {
+            self.effects.push_back(Effect::Cancel { attempt });
+            let failure = Failure::new(FailureKind::TimedOut, "the part timeout is over");
+            self.failed(now, attempt, failure);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The engine's two languages: effects (what it wants done) and events (what happened).
+
+use std::time::Duration;
+
+use crate::engine::plan::{Layout, Protocol};
+use crate::engine::record::{Digest, Receipt, Record, Seal};
+use crate::model::{ByteSpan, Failure};
+
+/// A point in time, as the time since the upload began in this process.
+///
+/// A type of its own, so that no clock can be read here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub Duration);
+
+impl Moment {
+    /// The moment `later` after this one.
+    pub fn after(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(later))
+    }
+
+    /// Time passed since `earlier`; zero if it lies ahead.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Names one request on the wire; never used twice within a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(pub u64);
+
+/// Names one record on its way to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordId(pub u64);
+
+/// Index into the endpoints that the job was given.
+pub type HostIndex = usize;
+
+/// What the engine wants done. The driver answers each with the event named in its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask for an upload id. → [`Event::Initiated`] or [`Event::Failed`].
+    Initiate {
+        /// This attempt.
+        attempt: AttemptId,
+        /// Where.
+        host: HostIndex,
+    },
+    /// Send a segment. → [`Event::Sent`] or [`Event::Failed`].
+    Send {
+        /// This attempt.
+        attempt: AttemptId,
+        /// Where, unless `after` names an endpoint.
+        host: HostIndex,
+        /// The lane's index, from 0.
+        lane: u64,
+        /// The whole lane's stretch of the object.
+        lane_span: ByteSpan,
+        /// The segment's stretch of the object.
+        span: ByteSpan,
+        /// Receipt of the lane's segment before this one.
+        after: Option<Receipt>,
+        /// Upload id, for v2.
+        upload_id: Option<String>,
+    },
+    /// Make the object out of the lanes; for a form, send all of it.
+    /// → [`Event::Committed`] or [`Event::Failed`].
+    Commit {
+        /// This attempt.
+        attempt: AttemptId,
+        /// Where.
+        host: HostIndex,
+        /// Which request it is.
+        protocol: Protocol,
+        /// Upload id, for v2.
+        upload_id: Option<String>,
+        /// The last receipt of every lane, in order; empty for a form.
+        receipts: Vec<Receipt>,
+    },
+    /// Look whether our object is there. → [`Event::Stated`] or [`Event::Failed`].
+    Stat {
+        /// This attempt.
+        attempt: AttemptId,
+        /// The service's clock before the first commit, in seconds since 1970; 0 if not known.
+        not_before: u64,
+        /// How the object was sent: its hash may depend on it.
+        layout: Layout,
+    },
+    /// Ask for a fresh token. → [`Event::TokenRenewed`] or [`Event::TokenUnavailable`].
+    RenewToken,
+    /// Give up this attempt and close its connection. No event is due any more.
+    Cancel {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// Bring this record to the disk. → [`Event::Recorded`].
+    Record {
+        /// Names it.
+        id: RecordId,
+        /// What to write.
+        record: Record,
+    },
+    /// Hash these stretches of the source again and compare. → [`Event::Rechecked`].
+    Recheck {
+        /// The lane's index, from 0.
+        lane: u64,
+        /// The lane's stretch of the object; the seals follow one another from its start.
+        lane_span: ByteSpan,
+        /// What was sent.
+        seals: Vec<Seal>,
+    },
+    /// Compare the source's size, times and identity with the first look. → [`Event::SourceSeen`].
+    CheckSource,
+    /// Something a person may want to read. No event is due.
+    Notice(Notice),
+    /// The end. No effect follows, no event is taken.
+    Finish(Outcome),
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An upload id came.
+    Initiated {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The upload id.
+        upload_id: String,
+        /// When it ends, in seconds since 1970.
+        expires: Option<u64>,
+        /// The service's clock by this answer, in seconds since 1970.
+        server_time: Option<u64>,
+    },
+    /// A segment was acknowledged and the answer matched the bytes.
+    Sent {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What the service gave.
+        receipt: Receipt,
+        /// Content hash of the bytes that were read and sent.
+        digest: Digest,
+        /// The service's clock by this answer, in seconds since 1970.
+        server_time: Option<u64>,
+    },
+    /// The commit succeeded and every hash it showed is ours.
+    Committed {
+        /// Which attempt.
+        attempt: AttemptId,
+    },
+    /// Stat answered.
+    Stated {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What is under the key.
+        found: Found,
+    },
+    /// An attempt failed.
+    Failed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What it met.
+        failure: Failure,
+        /// The service's clock by this answer, in seconds since 1970.
+        server_time: Option<u64>,
+    },
+    /// A record is durable, or as durable as this machine lets it be.
+    Recorded {
+        /// Which.
+        id: RecordId,
+    },
+    /// A lane's claimed bytes were hashed again.
+    Rechecked {
+        /// The lane's index, from 0.
+        lane: u64,
+        /// Whether all of them are what was sent.
+        same: bool,
+    },
+    /// The source can no longer be what was begun: it has another size, or cannot be looked at.
+    SourceLost {
+        /// How.
+        failure: Failure,
+    },
+    /// The source was looked at, on request or beside a segment.
+    SourceSeen {
+        /// Whether it is as at the first look.
+        same: bool,
+    },
+    /// A token that has not been used before is there.
+    TokenRenewed,
+    /// There is no other token.
+    TokenUnavailable,
+    /// Someone wants the upload to stop: nothing new is begun, what is in flight may finish.
+    Stop,
+    /// Time passed: what [`next_wakeup`](crate::engine::Engine::next_wakeup) named is due.
+    Woken,
+}
+
+/// What stat found under the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// Our hash, our size, put since we began.
+    Ours,
+    /// Another object, or ours from before.
+    Another,
+}
+
+/// How an upload ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The object is stored and is the source.
+    Done,
+    /// The object is stored; the service's callback failed.
+    CallbackFailed(Failure),
+    /// Stopped by request; what is recorded is safe.
+    Stopped,
+    /// The source changed under us; nothing was committed.
+    SourceChanged,
+    /// The commit may or may not have happened, and nobody can tell.
+    Unknown(Failure),
+    /// It cannot go on: the last failure, and whether running it again can help.
+    Failed {
+        /// What was met last.
+        failure: Failure,
+        /// Whether the same call may succeed later.
+        again: bool,
+    },
+}
+
+/// Something worth saying, without being asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// An attempt failed and another will follow.
+    Retrying {
+        /// What it met.
+        failure: Failure,
+        /// The lane, unless it was no segment.
+        lane: Option<u64>,
+        /// How long the engine waits first.
+        wait: Duration,
+        /// How many attempts at this have failed in a row.
+        attempts: u32,
+    },
+    /// A lane starts again from its first byte.
+    LaneRestarted {
+        /// Its index, from 0.
+        lane: u64,
+        /// Why, in words.
+        why: &'static str,
+    },
+    /// All lanes start again with a new upload id.
+    StartedOver {
+        /// Why, in words.
+        why: &'static str,
+    },
+    /// The form upload failed too often; the object goes in lanes.
+    FormGivenUp,
+    /// Bytes that are safe on the service by now.
+    Progress {
+        /// How many.
+        safe_bytes: u64,
+    },
+}

@@ -1,0 +1,479 @@
+//! The upload as a state machine: what to send, when again, and when it is done.
+//!
+//! It is told what happened ([`Engine::handle`]), says what it wants done ([`Engine::poll_effect`])
+//! and when it wants to be woken ([`Engine::next_wakeup`]). Time is an argument; chance is a seed.
+//! Who supplies them: the driver in `uploader`.
+//!
+//! Its unit is a *lane of segments*. A v1 block is a lane whose segments are chunks; a v2 part is a
+//! lane of one segment; a form upload has no lane: its one request is the commit.
+//!
+//! # What always holds
+//!
+//! 1. No success is reported unless every byte of the object was acknowledged, recorded and, where it
+//!    came from an earlier process or the source was touched since, compared with the source again.
+//! 2. No effect follows a known success.
+//! 3. A recorded segment is not sent again unless its bytes or the service's record of them no longer
+//!    match.
+//! 4. At most `window` segments are in flight: that much is sent again after a crash.
+//! 5. There is no wait without a reason to wake: something is in flight, or a wake-up is named.
+//! 6. With a service that works the upload ends: every loop here has a named bound or a time budget.
+//! 7. The same events and the same seed give the same effects.
+//!
+//! Absent on purpose: files, sockets, clocks, hashes, and every word of a storage service's dialect.
+
+mod begin;
+mod commit;
+mod ending;
+pub mod event;
+mod hosts;
+mod lane;
+pub mod plan;
+pub mod record;
+mod retry;
+mod send;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::engine::begin::Begin;
+use crate::engine::commit::Commit;
+use crate::engine::event::{
+    AttemptId, Effect, Event, HostIndex, Moment, Notice, Outcome, RecordId,
+};
+use crate::engine::hosts::Hosts;
+use crate::engine::lane::Lane;
+use crate::engine::plan::{Layout, Sizer, Wishes};
+use crate::engine::record::{Checkpoint, Record};
+use crate::engine::retry::{Backoff, Budget};
+use crate::model::{Failure, FailureKind};
+
+/// What is to be uploaded, as far as the engine needs to know.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The source's size in bytes.
+    pub size: u64,
+    /// Protocol, threshold and part length as wished for.
+    pub wishes: Wishes,
+    /// The authorities (`host[:port]`) of the region's upload hosts, best first; not empty.
+    pub hosts: Vec<String>,
+    /// Whether stat can tell what is under the key: needs keys, and a key.
+    pub can_stat: bool,
+    /// Whether a repeated commit shows: `forceInsertOnly`, or a callback.
+    pub repeat_shows: bool,
+    /// Seconds since 1970 at the start, for what an earlier process was given with an expiry.
+    pub unix_now: u64,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// Limits of the engine's patience, each a setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Lanes in flight, at least 1.
+    pub window: usize,
+    /// Failed attempts in a row that one segment may have; 0 for no such limit.
+    pub part_attempts: u32,
+    /// How long to go on without any acknowledgement.
+    pub retry_budget: Duration,
+    /// Longest time of one attempt at a segment; none for no such limit.
+    pub part_timeout: Option<Duration>,
+}
+
+/// One upload.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    job: Job,
+    limits: Limits,
+    phase: Phase,
+    layout: Layout,
+    upload_id: Option<String>,
+    lanes: BTreeMap<u64, Lane>,
+    /// First lane that nobody has touched.
+    untouched: u64,
+    /// Touched lanes that are not complete.
+    open: BTreeSet<u64>,
+    /// Lanes whose seals are older than the last look at the source.
+    unchecked: BTreeSet<u64>,
+    /// The lane that is being compared with the source.
+    rechecking: Option<u64>,
+    complete: u64,
+    safe_bytes: u64,
+    attempts: BTreeMap<AttemptId, Work>,
+    last_id: u64,
+    /// Records that are not yet durable.
+    recording: BTreeSet<RecordId>,
+    effects: VecDeque<Effect>,
+    hosts: Hosts,
+    backoff: Backoff,
+    budget: Budget,
+    sizer: Sizer,
+    token: Token,
+    /// Nothing is begun before: the service asked for patience.
+    quiet_until: Moment,
+    start_overs: u32,
+    /// Number of the last look at the source, from 1; see [`source`].
+    epoch: u32,
+    /// How often the last look before the commit showed a change.
+    last_looks: u32,
+    /// A commit may have taken effect: the service's clock before the first one.
+    unclear: Option<u64>,
+    /// The service's clock as last heard, in seconds since 1970; 0 for never.
+    server_time: u64,
+    /// The end is decided; what is in flight may finish until the moment.
+    ending: Option<(Outcome, Moment)>,
+}
+
+/// Where the upload stands.
+#[derive(Clone, Debug)]
+enum Phase {
+    /// The layout is chosen; an upload id may be due.
+    Beginning(Begin),
+    /// Lanes are sent and compared.
+    Sending,
+    /// Everything is acknowledged; one last look at the source is under way.
+    Looking,
+    /// The object is being made.
+    Committing(Commit),
+    /// [`Effect::Finish`] was given out.
+    Finished,
+}
+
+/// One attempt in flight.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    kind: WorkKind,
+    host: HostIndex,
+    begun: Moment,
+    epoch: u32,
+    token: u32,
+}
+
+impl Work {
+    fn is_segment(&self) -> bool {
+        matches!(self.kind, WorkKind::Segment { .. })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WorkKind {
+    Initiate,
+    Segment { lane: u64, len: u64 },
+    Commit,
+    Stat,
+}
+
+/// The token, as far as the engine knows it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Token {
+    /// How many were renewed.
+    generation: u32,
+    /// Whether the service took this generation at least once.
+    proven: bool,
+    /// A fresh one was asked for.
+    renewing: bool,
+}
+
+impl Engine {
+    /// An upload that goes on from `checkpoint`, which is empty for a new one.
+    ///
+    /// # Panics
+    ///
+    /// When the job has no host or the window is 0: bugs of the caller.
+    pub fn new(job: Job, limits: Limits, checkpoint: Checkpoint) -> Self {
+        assert!(limits.window > 0, "a window of 0 would never send anything");
+        let layout = Layout::choose(job.size, &job.wishes);
+        let mut engine = Self {
+            hosts: Hosts::new(job.hosts.len()),
+            backoff: Backoff::new(job.seed),
+            budget: Budget::new(limits.retry_budget),
+            job,
+            limits,
+            phase: Phase::Beginning(Begin::default()),
+            layout,
+            upload_id: None,
+            lanes: BTreeMap::new(),
+            untouched: 0,
+            open: BTreeSet::new(),
+            unchecked: BTreeSet::new(),
+            rechecking: None,
+            complete: 0,
+            safe_bytes: 0,
+            attempts: BTreeMap::new(),
+            last_id: 0,
+            recording: BTreeSet::new(),
+            effects: VecDeque::new(),
+            sizer: Sizer::new(),
+            token: Token::default(),
+            quiet_until: Moment::default(),
+            start_overs: 0,
+            epoch: 1,
+            last_looks: 0,
+            unclear: None,
+            server_time: 0,
+            ending: None,
+        };
+        engine.resume(checkpoint);
+        engine.advance(Moment::default());
+        engine
+    }
+
+    /// Tells what happened. Events of attempts that were given up are ignored.
+    pub fn handle(&mut self, now: Moment, event: Event) {
+        if matches!(self.phase, Phase::Finished) {
+            return;
+        }
+        match event {
+            Event::Initiated {
+                attempt,
+                upload_id,
+                expires,
+                server_time,
+            } => {
+                self.hear_clock(server_time);
+                self.initiated(now, attempt, upload_id, expires);
+            }
+            Event::Sent {
+                attempt,
+                receipt,
+                digest,
+                server_time,
+            } => {
+                self.hear_clock(server_time);
+                self.sent(now, attempt, receipt, digest);
+            }
+            Event::Committed { attempt } => self.committed(attempt),
+            Event::Stated { attempt, found } => self.stated(now, attempt, found),
+            Event::Failed {
+                attempt,
+                failure,
+                server_time,
+            } => {
+                self.hear_clock(server_time);
+                self.failed(now, attempt, failure);
+            }
+            Event::Recorded { id } => self.recorded(now, id),
+            Event::Rechecked { lane, same } => self.rechecked(lane, same),
+            Event::SourceLost { failure } => {
+                self.end_at(
+                    now,
+                    Outcome::Failed {
+                        failure,
+                        again: false,
+                    },
+                );
+            }
+            Event::SourceSeen { same } => self.source_seen(same),
+            Event::TokenRenewed => {
+                self.token = Token {
+                    generation: self.token.generation + 1,
+                    proven: false,
+                    renewing: false,
+                };
+            }
+            Event::TokenUnavailable => self.give_up(
+                now,
+                Failure::new(
+                    FailureKind::Unauthorized,
+                    "the token is refused, and there is no other",
+                ),
+                false,
+            ),
+            Event::Stop => self.end_at(now, Outcome::Stopped),
+            Event::Woken => self.enforce_part_timeout(now),
+        }
+        self.advance(now);
+    }
+
+    /// The next thing to be done, if there is one. The answer may change after each
+    /// [`Engine::handle`].
+    #[must_use]
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Event::Woken`] is due, if nothing else happens before. None when the engine waits only
+    /// for what is in flight, or is finished. The answer may change after each [`Engine::handle`].
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Moment> {
+        if matches!(self.phase, Phase::Finished) {
+            return None;
+        }
+        let ending = self.ending.as_ref().map(|(_, until)| *until);
+        let ending = ending.filter(|_| !self.attempts.is_empty());
+        let timeouts = self.limits.part_timeout.and_then(|limit| {
+            let segments = self.attempts.values().filter(|work| work.is_segment());
+            segments.map(|work| work.begun.after(limit)).min()
+        });
+        [ending, timeouts, self.next_start()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Bytes that are acknowledged and recorded.
+    pub fn safe_bytes(&self) -> u64 {
+        self.safe_bytes
+    }
+
+    /// How the object is cut.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Whether the end was given out.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Finished)
+    }
+
+    /// Does everything that can be done now: the one place where the phases follow one another.
+    fn advance(&mut self, now: Moment) {
+        if self.ending.is_some() {
+            self.drain(now);
+            return;
+        }
+        if matches!(self.phase, Phase::Sending) && self.everything_holds() {
+            self.phase = Phase::Looking;
+            self.effects.push_back(Effect::CheckSource);
+        }
+        if !self.token.renewing && self.quiet_until <= now {
+            self.begin_if_due(now);
+            self.fill_window(now);
+            self.commit_if_due(now);
+        }
+        self.recheck_next();
+        self.assert_reason_to_wake(now);
+    }
+
+    /// When the engine could begin something that it may not begin yet.
+    fn next_start(&self) -> Option<Moment> {
+        if self.ending.is_some() || self.token.renewing {
+            return None;
+        }
+        let due = match &self.phase {
+            Phase::Beginning(begin) => begin.due(),
+            Phase::Sending => self.lane_due(),
+            Phase::Committing(commit) => commit.due(),
+            Phase::Looking | Phase::Finished => None,
+        };
+        due.map(|moment| moment.max(self.quiet_until))
+    }
+
+    /// A new attempt's id, remembered as in flight.
+    fn attempt(&mut self, now: Moment, kind: WorkKind, host: HostIndex) -> AttemptId {
+        self.last_id += 1;
+        let attempt = AttemptId(self.last_id);
+        let work = Work {
+            kind,
+            host,
+            begun: now,
+            epoch: self.epoch,
+            token: self.token.generation,
+        };
+        self.attempts.insert(attempt, work);
+        attempt
+    }
+
+    /// Remembers what the service's clock said.
+    fn hear_clock(&mut self, server_time: Option<u64>) {
+        self.server_time = self.server_time.max(server_time.unwrap_or(0));
+    }
+
+    /// Asks for a record to be made durable.
+    fn record(&mut self, record: Record) -> RecordId {
+        self.last_id += 1;
+        let id = RecordId(self.last_id);
+        self.recording.insert(id);
+        self.effects.push_back(Effect::Record { id, record });
+        id
+    }
+
+    /// An attempt was answered well: its host and its token are good.
+    fn answered(&mut self, now: Moment, work: &Work) {
+        self.hosts.answered(work.host);
+        self.budget.progress(now);
+        self.token.proven |= work.token == self.token.generation;
+    }
+
+    fn recorded(&mut self, now: Moment, id: RecordId) {
+        if !self.recording.remove(&id) {
+            return;
+        }
+        match &self.phase {
+            Phase::Beginning(begin) if begin.is_recording(id) => self.phase = Phase::Sending,
+            Phase::Committing(commit) if commit.is_recording(id) => self.commit_recorded(now),
+            _ => self.lane_recorded(now, id),
+        }
+    }
+
+    fn failed(&mut self, now: Moment, attempt: AttemptId, failure: Failure) {
+        let Some(work) = self.attempts.remove(&attempt) else {
+            return;
+        };
+        let unreached = matches!(failure.kind, FailureKind::Connect | FailureKind::Tls);
+        if unreached || retry::may_have_happened(&failure) {
+            self.hosts.failed(now, work.host, unreached);
+        } else {
+            self.hosts.answered(work.host);
+        }
+        match work.kind {
+            WorkKind::Initiate => self.initiate_failed(now, &work, failure),
+            WorkKind::Segment { lane, len } => self.segment_failed(now, &work, lane, len, failure),
+            WorkKind::Commit => self.commit_failed(now, &work, failure),
+            WorkKind::Stat => self.stat_failed(now, failure),
+        }
+    }
+
+    /// A token was refused: a fresh one, or, when a fresh one was refused, the end.
+    fn token_refused(&mut self, now: Moment, work: &Work, failure: Failure) {
+        if work.token < self.token.generation || self.token.renewing {
+            return;
+        }
+        if self.token.generation > 0 && !self.token.proven {
+            self.give_up(now, failure, false);
+            return;
+        }
+        self.token.renewing = true;
+        self.effects.push_back(Effect::RenewToken);
+    }
+
+    /// How long to wait after a failure, said to whoever listens.
+    fn wait_after(
+        &mut self,
+        now: Moment,
+        failure: Failure,
+        failures: u32,
+        lane: Option<u64>,
+        skip: bool,
+    ) -> Moment {
+        let wait = if skip {
+            Duration::ZERO
+        } else {
+            self.backoff.wait(failures, &failure)
+        };
+        let notice = Notice::Retrying {
+            failure,
+            lane,
+            wait,
+            attempts: failures,
+        };
+        self.effects.push_back(Effect::Notice(notice));
+        now.after(wait)
+    }
+
+    /// Invariant 5.
+    fn assert_reason_to_wake(&self, now: Moment) {
+        let busy = !self.attempts.is_empty()
+            || !self.recording.is_empty()
+            || !self.effects.is_empty()
+            || self.token.renewing
+            || matches!(self.phase, Phase::Looking | Phase::Finished)
+            || self.rechecking.is_some();
+        assert!(
+            busy || self.next_wakeup().is_some(),
+            "nothing would ever wake the engine ({now:?})"
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! How an object is cut: which protocol, how long a lane, how long the next segment.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ByteSpan;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// Length of a v1 block, and of a v2 part unless something else is asked for: the unit of the
+/// standard etag. Source: protocol reference, sections 4 and 6.1.
+pub const BLOCK_LEN: u64 = 4 * MIB;
+
+/// Most parts of a v2 upload. Source: protocol reference, section 5.7.
+pub const PARTS_MAX: u64 = 10_000;
+
+/// Longest v2 part. Source: protocol reference, section 5.7.
+pub const PART_LEN_MAX: u64 = 1024 * MIB;
+
+/// Shortest v2 part but the last. Source: protocol reference, section 5.7.
+pub const PART_LEN_MIN: u64 = MIB;
+
+/// First segment of a v1 lane on a line not known: loses little on a reset (1.03 × the file at a
+/// reset every 8 MB), and takes 4 s at 1 Mbit/s. Source: the arithmetic of the design, section 3.
+const SEGMENT_LEN_FIRST: u64 = 512 * KIB;
+
+/// Shortest segment that pace or a proxy's body limit may lead to: below it the request's head and
+/// round trip weigh more than its body.
+pub(crate) const SEGMENT_LEN_MIN: u64 = 64 * KIB;
+
+/// How long a segment should take: short enough to lose little, long enough to hide a round trip.
+/// The middle of the design's 2 to 10 s.
+const SEGMENT_DURATION: Duration = Duration::from_secs(4);
+
+/// The form upload's limit on a line not known: 8 s at 1 Mbit/s. Source: the design, section 3.
+const THRESHOLD_AUTO: u64 = MIB;
+
+/// One of the three ways to bring an object to Kodo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// One request carries the whole object and commits it.
+    Form,
+    /// v1: blocks of 4 MiB in chunks, then mkfile.
+    Blocks,
+    /// v2: numbered parts, then complete.
+    Parts,
+}
+
+/// How the object is cut into lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layout {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Bytes in every lane but the last.
+    pub lane_len: u64,
+}
+
+/// What the caller wants of the layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// A protocol by request; none lets the rules decide.
+    pub protocol: Option<Protocol>,
+    /// Largest size that goes by form; none for the automatic threshold.
+    pub threshold: Option<u64>,
+    /// Length of v2 parts, in bytes.
+    pub part_len: u64,
+    /// v1 would replace an object that the others would not: scope is the bucket only, without
+    /// insert-only. Source: protocol reference, section 4.3.
+    pub blocks_unsafe: bool,
+}
+
+impl Layout {
+    /// The layout for a source of `size` bytes.
+    ///
+    /// A part length that would need more than [`PARTS_MAX`] parts is raised; compare
+    /// [`Layout::lane_len`] with the wish to say so. An empty object always goes by form: whether
+    /// the other two take it is not known (protocol reference, section 13).
+    pub fn choose(size: u64, wishes: &Wishes) -> Self {
+        let threshold = wishes.threshold.unwrap_or(THRESHOLD_AUTO);
+        if size == 0 || size <= threshold {
+            return Self::form(size);
+        }
+        match wishes.protocol {
+            Some(Protocol::Parts) => Self::parts(size, wishes.part_len),
+            _ if wishes.blocks_unsafe => Self::parts(size, wishes.part_len),
+            _ => Self {
+                protocol: Protocol::Blocks,
+                lane_len: BLOCK_LEN,
+            },
+        }
+    }
+
+    /// The layout that a form upload goes on with when it fails again and again.
+    pub(crate) fn without_form(size: u64, wishes: &Wishes) -> Self {
+        Self::choose(
+            size,
+            &Wishes {
+                threshold: Some(0),
+                ..*wishes
+            },
+        )
+    }
+
+    fn form(size: u64) -> Self {
+        Self {
+            protocol: Protocol::Form,
+            lane_len: size.max(1),
+        }
+    }
+
+    fn parts(size: u64, part_len: u64) -> Self {
+        let needed = size.div_ceil(PARTS_MAX);
+        let wished = part_len.clamp(PART_LEN_MIN, PART_LEN_MAX);
+        let lane_len = if needed > wished {
+            needed.next_multiple_of(MIB)
+        } else {
+            wished
+        };
+        Self {
+            protocol: Protocol::Parts,
+            lane_len,
+        }
+    }
+
+    /// Whether this layout can be that of a source of `size` bytes. A journal may say anything.
+    pub(crate) fn check(self, size: u64) -> Option<()> {
+        let right = match self.protocol {
+            Protocol::Form => self == Self::form(size),
+            Protocol::Blocks => self.lane_len == BLOCK_LEN && size > 0,
+            Protocol::Parts => {
+                size > 0 && self.lane_len > 0 && size.div_ceil(self.lane_len) <= PARTS_MAX
+            }
+        };
+        right.then_some(())
+    }
+
+    /// How many lanes a source of `size` bytes has. A form upload has none: its only request is
+    /// the commit.
+    pub fn lane_count(self, size: u64) -> u64 {
+        match self.protocol {
+            Protocol::Form => 0,
+            Protocol::Blocks | Protocol::Parts => size.div_ceil(self.lane_len),
+        }
+    }
+
+    /// The stretch of lane number `index` (from 0), if there is such a lane.
+    pub fn lane(self, index: u64, size: u64) -> Option<ByteSpan> {
+        if index >= self.lane_count(size) {
+            return None;
+        }
+        let offset = index * self.lane_len;
+        Some(ByteSpan::new(offset, self.lane_len.min(size - offset)))
+    }
+}
+
+/// Chooses the length of each segment, one at a time, from how long the last ones took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizer {
+    next_len: u64,
+    limit: u64,
+}
+
+impl Sizer {
+    pub(crate) fn new() -> Self {
+        Self {
+            next_len: SEGMENT_LEN_FIRST,
+            limit: u64::MAX,
+        }
+    }
+
+    /// Length of the segment that follows `done` bytes of a lane of `lane_len` bytes.
+    pub(crate) fn segment_len(&self, protocol: Protocol, lane_len: u64, done: u64) -> u64 {
+        let rest = lane_len - done;
+        match protocol {
+            Protocol::Blocks => {
+                let len = self.next_len.min(self.limit).min(rest);
+                // A crumb at the end costs a round trip for nothing.
+                if rest - len < SEGMENT_LEN_MIN && rest <= self.limit {
+                    rest
+                } else {
+                    len
+                }
+            }
+            Protocol::Parts | Protocol::Form => rest,
+        }
+    }
+
+    /// A segment of `len` bytes was acknowledged `took` after it was begun.
+    pub(crate) fn acknowledged(&mut self, len: u64, took: Duration) {
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+        let target_ms = u64::try_from(SEGMENT_DURATION.as_millis()).unwrap_or(u64::MAX);
+        let fair = len.saturating_mul(target_ms) / took_ms;
+        // At most twice and at least half of the last: one odd sample must not decide.
+        let bounded = fair.clamp(self.next_len / 2, self.next_len * 2);
+        self.next_len = bounded.clamp(SEGMENT_LEN_MIN, BLOCK_LEN);
+    }
+
+    /// A body of `len` bytes was refused as too long by something on the way. False when it cannot
+    /// be made shorter.
+    pub(crate) fn refused(&mut self, len: u64) -> bool {
+        if len <= SEGMENT_LEN_MIN {
+            return false;
+        }
+        self.limit = (len / 2).max(SEGMENT_LEN_MIN);
+        true
+    }
+
+    /// A segment was lost in flight: the line is worse than it was.
+    pub(crate) fn lost(&mut self) {
+        self.next_len = (self.next_len / 2).max(SEGMENT_LEN_FIRST.min(self.next_len));
+    }
+}

@@ -1,0 +1,138 @@
+//! From a failure to a verdict: the one place that decides what an attempt's failure means.
+
+use std::time::Duration;
+
+use crate::engine::event::Moment;
+use crate::model::{Failure, FailureKind};
+
+/// First wait between attempts. Source: the design's table of deadlines.
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+
+/// Longest wait between attempts. Source: the same table.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Longest `Retry-After` that is honoured; a longer one is a mistake or an attack.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+
+/// How often the same bytes may be acknowledged with the wrong hash before the way there is called
+/// broken. A flipped bit is an accident once.
+pub(crate) const MISMATCHES_MAX: u32 = 5;
+
+/// What the engine does about a failed segment or initiate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The same again, somewhere: after a wait.
+    Again,
+    /// The host was not reached or fails: the next one, if there is one, at once.
+    NextHost,
+    /// The whole process asks too much: everything waits.
+    SlowDown,
+    /// The bytes arrived wrong: send them again, a limited number of times.
+    Resend,
+    /// The lane's receipts are void.
+    RestartLane,
+    /// The upload id is void.
+    StartOver,
+    /// The token is refused.
+    RenewToken,
+    /// A shorter body may pass.
+    Shorten,
+    /// The source cannot be read.
+    SourceGone,
+    /// No attempt can help; running it again later may (`again`).
+    GiveUp {
+        /// Whether the same call may succeed later without a change.
+        again: bool,
+    },
+}
+
+/// What a failed attempt that carries no commit means.
+pub(crate) fn verdict(failure: &Failure) -> Verdict {
+    use FailureKind as K;
+    match failure.kind {
+        K::Connect | K::Tls => Verdict::NextHost,
+        K::Broken | K::TimedOut | K::Server | K::NotKodo | K::NotFound | K::MethodNotAllowed => {
+            Verdict::Again
+        }
+        K::Throttled => Verdict::SlowDown,
+        K::Mismatch | K::ChecksumRefused => Verdict::Resend,
+        K::InvalidContext => Verdict::RestartLane,
+        K::NoSuchUpload => Verdict::StartOver,
+        K::Unauthorized => Verdict::RenewToken,
+        K::BodyLimit => Verdict::Shorten,
+        K::Source => Verdict::SourceGone,
+        _ => Verdict::GiveUp { again: false },
+    }
+}
+
+/// Whether a commit that met this failure may have taken effect all the same.
+pub(crate) fn may_have_happened(failure: &Failure) -> bool {
+    use FailureKind as K;
+    matches!(
+        failure.kind,
+        K::Broken | K::TimedOut | K::Server | K::NotKodo
+    )
+}
+
+/// Waits between attempts: doubling, with full jitter.
+///
+/// The random numbers come from a seed, so that a run can be repeated.
+#[derive(Clone, Debug)]
+pub(crate) struct Backoff {
+    state: u64,
+}
+
+impl Backoff {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    /// How long to wait after `failures` failures in a row (from 1), or as long as the server asked.
+    pub(crate) fn wait(&mut self, failures: u32, failure: &Failure) -> Duration {
+        if let Some(asked) = failure.retry_after {
+            return asked.min(RETRY_AFTER_MAX);
+        }
+        let doublings = failures.saturating_sub(1).min(16);
+        let ceiling = BACKOFF_FIRST
+            .saturating_mul(1 << doublings)
+            .min(BACKOFF_MAX);
+        // Full jitter: anywhere between nothing and the ceiling, so that many clients spread out.
+        let share = self.next() >> 11;
+        ceiling.mul_f64(share as f64 / (1u64 << 53) as f64)
+    }
+
+    /// SplitMix64: one step of a small generator that any seed suits.
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// How long the engine goes on without progress.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    allowed: Duration,
+    last_progress: Moment,
+}
+
+impl Budget {
+    pub(crate) fn new(allowed: Duration) -> Self {
+        Self {
+            allowed,
+            last_progress: Moment::default(),
+        }
+    }
+
+    /// Something was acknowledged.
+    pub(crate) fn progress(&mut self, now: Moment) {
+        self.last_progress = now;
+    }
+
+    /// Whether it is used up.
+    pub(crate) fn is_spent(&self, now: Moment) -> bool {
+        now.since(self.last_progress) >= self.allowed
+    }
+}

@@ -1,0 +1,278 @@
+//! Sending lanes: which one next, what an acknowledgement means, and what a failure.
+
+use crate::engine::event::{AttemptId, Effect, Moment, Notice, RecordId};
+use crate::engine::lane::{Acknowledged, Lane, Step};
+use crate::engine::record::{Digest, Receipt, Record, Seal};
+use crate::engine::retry::{MISMATCHES_MAX, Verdict, verdict};
+use crate::engine::{Engine, Phase, Work, WorkKind};
+use crate::model::{ByteSpan, Failure, FailureKind};
+
+/// How often one lane may start again from its first byte. More would be a service that forgets
+/// what it acknowledges, and a loop that sends for ever.
+const LANE_RESTARTS_MAX: u32 = 3;
+
+/// Failures in a row after which a lane no longer follows the endpoint that its receipt names.
+const NAMED_HOST_FAILURES_MAX: u32 = 2;
+
+impl Engine {
+    /// Begins segments until the window is full or no lane is due.
+    pub(crate) fn fill_window(&mut self, now: Moment) {
+        if !matches!(self.phase, Phase::Sending) {
+            return;
+        }
+        while self.lanes_in_flight() < self.limits.window {
+            let Some(index) = self.next_lane(now) else {
+                return;
+            };
+            self.send_segment(now, index);
+        }
+    }
+
+    /// When the next lane could be begun, as far as that depends on time.
+    pub(crate) fn lane_due(&self) -> Option<Moment> {
+        if self.lanes_in_flight() >= self.limits.window {
+            return None;
+        }
+        let due = |index: &u64| match self.lanes.get(index)?.step {
+            Step::Idle(not_before) if !self.unchecked.contains(index) => Some(not_before),
+            _ => None,
+        };
+        self.open.iter().filter_map(due).min()
+    }
+
+    pub(crate) fn sent(
+        &mut self,
+        now: Moment,
+        attempt: AttemptId,
+        receipt: Receipt,
+        digest: Digest,
+    ) {
+        let Some(work) = self.attempts.remove(&attempt) else {
+            return;
+        };
+        let WorkKind::Segment { lane: index, len } = work.kind else {
+            return;
+        };
+        self.answered(now, &work);
+        let Some(lane) = self.lanes.get(&index) else {
+            return;
+        };
+        let record = Record::Segment {
+            lane: index,
+            offset: lane.done,
+            len,
+            digest,
+            receipt: receipt.clone(),
+        };
+        let id = self.record(record);
+        let acknowledged = Acknowledged {
+            seal: Seal { len, digest },
+            receipt,
+            epoch: work.epoch,
+            took: Self::took(now, &work),
+        };
+        self.set_step(index, Step::Recording(id, acknowledged));
+    }
+
+    /// A lane's record is durable: only now it counts.
+    pub(crate) fn lane_recorded(&mut self, now: Moment, id: RecordId) {
+        let waits = |lane: &Lane| match &lane.step {
+            Step::Recording(waiting, _) | Step::Resetting(waiting) => *waiting == id,
+            _ => false,
+        };
+        let open = self.open.iter().copied();
+        let Some(index) = open
+            .into_iter()
+            .find(|index| self.lanes.get(index).is_some_and(waits))
+        else {
+            return;
+        };
+        let epoch = self.epoch;
+        let Some(lane) = self.lanes.get_mut(&index) else {
+            return;
+        };
+        match std::mem::replace(&mut lane.step, Step::Idle(now)) {
+            Step::Recording(_, segment) => self.segment_safe(index, segment),
+            Step::Resetting(_) => {
+                let lost = lane.done;
+                lane.reset(epoch);
+                self.safe_bytes -= lost;
+                self.unchecked.remove(&index);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn segment_failed(
+        &mut self,
+        now: Moment,
+        work: &Work,
+        index: u64,
+        len: u64,
+        failure: Failure,
+    ) {
+        let Some(lane) = self.lanes.get_mut(&index) else {
+            return;
+        };
+        lane.failures += 1;
+        let mismatch = matches!(
+            failure.kind,
+            FailureKind::Mismatch | FailureKind::ChecksumRefused
+        );
+        lane.mismatches += u32::from(mismatch);
+        let (failures, mismatches) = (lane.failures, lane.mismatches);
+        lane.step = Step::Idle(now);
+        let attempts_spent = (1..=failures).contains(&self.limits.part_attempts);
+        match verdict(&failure) {
+            Verdict::RenewToken => self.token_refused(now, work, failure),
+            Verdict::StartOver => {
+                self.start_over(now, failure, "the service no longer knows the upload id")
+            }
+            Verdict::RestartLane => self.restart_lane(now, index, failure),
+            Verdict::SourceGone => self.give_up(now, failure, false),
+            Verdict::GiveUp { again } => self.give_up(now, failure, again),
+            _ if attempts_spent || self.budget.is_spent(now) => self.give_up(now, failure, true),
+            Verdict::Resend if mismatches >= MISMATCHES_MAX => self.give_up(now, failure, true),
+            Verdict::Shorten if !self.sizer.refused(len) => self.give_up(now, failure, false),
+            Verdict::SlowDown => {
+                self.quiet_until = self.wait_after(now, failure, failures, Some(index), false);
+            }
+            other => {
+                self.sizer.lost();
+                let skip = match other {
+                    Verdict::NextHost => self.hosts.has_other(now, work.host),
+                    Verdict::Shorten | Verdict::Resend => true,
+                    _ => false,
+                };
+                let until = self.wait_after(now, failure, failures, Some(index), skip);
+                self.set_step(index, Step::Idle(until));
+            }
+        }
+    }
+
+    /// Voids one lane. The record comes first: a crash must not find receipts that no longer hold.
+    pub(crate) fn restart_lane(&mut self, now: Moment, index: u64, failure: Failure) {
+        let Some(lane) = self.lanes.get(&index) else {
+            return;
+        };
+        let (done, failures, restarts) = (lane.done, lane.failures, lane.restarts);
+        if restarts >= LANE_RESTARTS_MAX {
+            self.give_up(now, failure, true);
+        } else if done == 0 {
+            // Nothing to void: the service refused a first segment. Wait before the next attempt.
+            if self.budget.is_spent(now) {
+                self.give_up(now, failure, true);
+                return;
+            }
+            let until = self.wait_after(now, failure, failures, Some(index), false);
+            self.set_step(index, Step::Idle(until));
+        } else {
+            self.void_lane(index, "the service no longer knows what it acknowledged");
+        }
+    }
+
+    /// Records that a lane starts again; it does when the record is durable.
+    pub(crate) fn void_lane(&mut self, index: u64, why: &'static str) {
+        self.effects
+            .push_back(Effect::Notice(Notice::LaneRestarted { lane: index, why }));
+        let id = self.record(Record::LaneReset { lane: index });
+        if !self.open.contains(&index) {
+            self.open.insert(index);
+            self.complete -= 1;
+        }
+        self.unchecked.remove(&index);
+        self.unclear = None;
+        self.set_step(index, Step::Resetting(id));
+    }
+
+    pub(crate) fn set_step(&mut self, index: u64, step: Step) {
+        if let Some(lane) = self.lanes.get_mut(&index) {
+            lane.step = step;
+        }
+    }
+
+    fn segment_safe(&mut self, index: u64, segment: Acknowledged) {
+        let Some(span) = self.layout.lane(index, self.job.size) else {
+            return;
+        };
+        let Some(lane) = self.lanes.get_mut(&index) else {
+            return;
+        };
+        self.safe_bytes += segment.seal.len;
+        self.sizer.acknowledged(segment.seal.len, segment.took);
+        lane.advance(segment);
+        assert!(
+            lane.done <= span.len,
+            "a lane acknowledged more than it is long"
+        );
+        if lane.epoch < self.epoch {
+            self.unchecked.insert(index);
+        }
+        if lane.done == span.len {
+            self.open.remove(&index);
+            self.complete += 1;
+        }
+        let progress = Notice::Progress {
+            safe_bytes: self.safe_bytes,
+        };
+        self.effects.push_back(Effect::Notice(progress));
+    }
+
+    /// The next lane: one that is begun before one that is not, so that few stand half-done.
+    fn next_lane(&mut self, now: Moment) -> Option<u64> {
+        let ready = |index: &&u64| {
+            !self.unchecked.contains(index)
+                && self.lanes.get(index).is_some_and(|lane| lane.is_due(now))
+        };
+        if let Some(index) = self.open.iter().find(ready) {
+            return Some(*index);
+        }
+        self.skip_touched();
+        if self.untouched >= self.layout.lane_count(self.job.size) {
+            return None;
+        }
+        let index = self.untouched;
+        self.lanes.insert(index, Lane::fresh(self.epoch));
+        self.open.insert(index);
+        Some(index)
+    }
+
+    fn send_segment(&mut self, now: Moment, index: u64) {
+        let size = self.job.size;
+        let (Some(lane_span), Some(lane)) = (self.layout.lane(index, size), self.lanes.get(&index))
+        else {
+            return;
+        };
+        let (done, after, failures) = (lane.done, lane.receipt.clone(), lane.failures);
+        let len = self
+            .sizer
+            .segment_len(self.layout.protocol, lane_span.len, done);
+        assert!(len > 0, "an empty segment");
+        let named = after.as_ref().and_then(|receipt| receipt.host.as_deref());
+        let named = named.and_then(|name| self.job.hosts.iter().position(|host| host == name));
+        let host = match named {
+            Some(host) if failures < NAMED_HOST_FAILURES_MAX => host,
+            _ => self.hosts.choose(now),
+        };
+        let attempt = self.attempt(now, WorkKind::Segment { lane: index, len }, host);
+        self.effects.push_back(Effect::Send {
+            attempt,
+            host,
+            lane: index,
+            lane_span,
+            span: ByteSpan::new(lane_span.offset + done, len),
+            after,
+            upload_id: self.upload_id.clone(),
+        });
+        self.set_step(index, Step::Sending);
+    }
+
+    /// Lanes with a segment on the wire or on its way to the disk.
+    fn lanes_in_flight(&self) -> usize {
+        let busy = |index: &&u64| {
+            let step = self.lanes.get(index).map(|lane| &lane.step);
+            matches!(step, Some(Step::Sending | Step::Recording(..)))
+        };
+        self.open.iter().filter(busy).count()
+    }
+}

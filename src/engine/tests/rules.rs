@@ -1,0 +1,386 @@
+//! The rules that decide, row by row.
+
+use std::time::Duration;
+
+use crate::engine::commit::{Circumstances, CommitVerdict, commit_verdict};
+use crate::engine::event::Moment;
+use crate::engine::hosts::Hosts;
+use crate::engine::plan::{BLOCK_LEN, Layout, PARTS_MAX, Protocol, Sizer, Wishes};
+use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
+use crate::engine::retry::{Backoff, Verdict, verdict};
+use crate::engine::tests::world::MIB;
+use crate::model::{Failure, FailureKind};
+
+const KIB: u64 = 1024;
+
+fn failure(kind: FailureKind) -> Failure {
+    Failure::new(kind, "test")
+}
+
+/// What a failed segment leads to, for every kind of failure that one can meet.
+#[test]
+fn verdicts_on_segments() {
+    use FailureKind as K;
+    let rows = [
+        (K::Connect, Verdict::NextHost),
+        (K::Tls, Verdict::NextHost),
+        (K::Broken, Verdict::Again),
+        (K::TimedOut, Verdict::Again),
+        (K::Server, Verdict::Again),
+        (K::NotKodo, Verdict::Again),
+        (K::NotFound, Verdict::Again),
+        (K::MethodNotAllowed, Verdict::Again),
+        (K::Throttled, Verdict::SlowDown),
+        (K::Mismatch, Verdict::Resend),
+        (K::ChecksumRefused, Verdict::Resend),
+        (K::InvalidContext, Verdict::RestartLane),
+        (K::NoSuchUpload, Verdict::StartOver),
+        (K::Unauthorized, Verdict::RenewToken),
+        (K::BodyLimit, Verdict::Shorten),
+        (K::Source, Verdict::SourceGone),
+        (K::Forbidden, Verdict::GiveUp { again: false }),
+        (K::TooLarge, Verdict::GiveUp { again: false }),
+        (K::NoSuchBucket, Verdict::GiveUp { again: false }),
+        (K::Exists, Verdict::GiveUp { again: false }),
+        (K::BadRequest, Verdict::GiveUp { again: false }),
+    ];
+    for (kind, expected) in rows {
+        assert_eq!(verdict(&failure(kind.clone())), expected, "{kind:?}");
+    }
+}
+
+/// A failed commit: what it met, the protocol, whether stat is possible, whether a repeat shows,
+/// whether an earlier commit is unclear, and the verdict.
+type CommitRow = (FailureKind, Protocol, bool, bool, bool, CommitVerdict);
+
+fn commit_rows() -> Vec<CommitRow> {
+    use CommitVerdict as V;
+    use FailureKind as K;
+    use Protocol::{Blocks, Form, Parts};
+    vec![
+        (K::Broken, Blocks, true, false, true, V::Again),
+        (K::Broken, Blocks, false, false, true, V::Again),
+        (K::Broken, Blocks, true, true, true, V::Look),
+        (K::Broken, Blocks, false, true, true, V::Unknown),
+        (K::Broken, Parts, true, false, true, V::Look),
+        (K::Broken, Parts, false, false, true, V::Again),
+        (K::Broken, Form, true, false, true, V::Look),
+        (K::Broken, Form, false, false, true, V::Again),
+        (K::Broken, Form, false, true, true, V::Unknown),
+        (K::NotKodo, Parts, true, false, true, V::Look),
+        (K::Connect, Parts, true, false, false, V::NextHost),
+        (K::NoSuchUpload, Parts, true, false, false, V::StartOver),
+        (
+            K::NoSuchUpload,
+            Parts,
+            true,
+            false,
+            true,
+            V::LookElseStartOver,
+        ),
+        (K::NoSuchUpload, Parts, false, false, true, V::Unknown),
+        (
+            K::NoSuchObject,
+            Parts,
+            true,
+            false,
+            true,
+            V::LookElseStartOver,
+        ),
+        (K::Exists, Blocks, true, false, false, V::GiveUp),
+        (K::Exists, Blocks, true, false, true, V::LookElseGiveUp),
+        (K::Exists, Form, false, false, true, V::Unknown),
+        (
+            K::CallbackFailed,
+            Blocks,
+            true,
+            false,
+            true,
+            V::StoredWithoutCallback,
+        ),
+        (K::InvalidContext, Blocks, true, false, false, V::StartOver),
+        (K::Mismatch, Blocks, true, false, false, V::StartOver),
+        (K::ChecksumRefused, Form, true, false, false, V::Resend),
+        (K::BodyLimit, Form, true, false, false, V::InLanes),
+        (K::Unauthorized, Parts, true, false, false, V::RenewToken),
+        (K::Throttled, Parts, true, false, false, V::SlowDown),
+        (K::TooLarge, Form, true, false, false, V::GiveUp),
+    ]
+}
+
+/// What an unclear commit leads to: v1 may be repeated, the others are looked up, and where nobody
+/// can look the truth is said.
+#[test]
+fn verdicts_on_commits() {
+    let rows = commit_rows();
+    for (kind, protocol, can_stat, repeat_shows, unclear, expected) in rows {
+        let at = Circumstances {
+            protocol,
+            can_stat,
+            repeat_shows,
+            unclear,
+        };
+        assert_eq!(
+            commit_verdict(&failure(kind.clone()), at),
+            expected,
+            "{kind:?} {at:?}"
+        );
+    }
+    let mut named = failure(FailureKind::InvalidContext);
+    named.refused_block = Some(3);
+    let at = Circumstances {
+        protocol: Protocol::Blocks,
+        can_stat: true,
+        repeat_shows: false,
+        unclear: false,
+    };
+    assert_eq!(commit_verdict(&named, at), CommitVerdict::RestartLane(3));
+}
+
+/// Which protocol and which lanes: by size, threshold, wish, and what v1 would overwrite.
+#[test]
+fn layouts() {
+    use Protocol::{Blocks, Form, Parts};
+    let rows = [
+        (0, None, None, false, Form, 0),
+        (0, Some(Blocks), Some(0), false, Form, 0),
+        (1, None, None, false, Form, 0),
+        (MIB, None, None, false, Form, 0),
+        (MIB + 1, None, None, false, Blocks, 1),
+        (MIB + 1, None, None, true, Parts, 1),
+        (MIB + 1, Some(Parts), None, false, Parts, 1),
+        (1, None, Some(0), false, Blocks, 1),
+        (90 * MIB, None, Some(90 * MIB), false, Form, 0),
+        (90 * MIB + 1, None, Some(90 * MIB), false, Blocks, 23),
+        (BLOCK_LEN, None, Some(0), false, Blocks, 1),
+        (2 * BLOCK_LEN + 1, None, None, false, Blocks, 3),
+        (
+            PARTS_MAX * BLOCK_LEN,
+            Some(Parts),
+            None,
+            false,
+            Parts,
+            PARTS_MAX,
+        ),
+        (
+            PARTS_MAX * BLOCK_LEN + 1,
+            Some(Parts),
+            None,
+            false,
+            Parts,
+            8001,
+        ),
+    ];
+    for (size, protocol, threshold, blocks_unsafe, expected, lanes) in rows {
+        let wishes = Wishes {
+            protocol,
+            threshold,
+            part_len: BLOCK_LEN,
+            blocks_unsafe,
+        };
+        let layout = Layout::choose(size, &wishes);
+        assert_eq!(
+            (layout.protocol, layout.lane_count(size)),
+            (expected, lanes),
+            "{size}"
+        );
+        let mut at = 0;
+        for lane in (0..lanes).filter_map(|lane| layout.lane(lane, size)) {
+            assert_eq!(lane.offset, at);
+            at = lane.end();
+        }
+        assert!(expected == Form || at == size, "{size}: lanes end at {at}");
+        assert_eq!(layout.check(size), Some(()));
+    }
+}
+
+/// A segment takes about 4 s at the present pace, never less than 64 KiB, never more than its block.
+#[test]
+fn segment_lengths_follow_the_pace() {
+    let rows: [(&str, u64, u64); 4] = [
+        ("64 kbit/s", 8_000, 64 * KIB),
+        ("1 Mbit/s", 125_000, 488 * KIB),
+        ("8 Mbit/s", 1_000_000, 3906 * KIB),
+        ("1 Gbit/s", 125_000_000, BLOCK_LEN),
+    ];
+    for (line, bytes_per_s, expected) in rows {
+        let mut sizer = Sizer::new();
+        for _ in 0..8 {
+            let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0);
+            sizer.acknowledged(len, Duration::from_millis(len * 1000 / bytes_per_s));
+        }
+        let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0);
+        assert!(
+            len.abs_diff(expected) <= expected / 50,
+            "{line}: {len}, not {expected}"
+        );
+    }
+    let sizer = Sizer::new();
+    assert_eq!(
+        sizer.segment_len(Protocol::Parts, 9 * MIB, 0),
+        9 * MIB,
+        "a part is one segment"
+    );
+    assert_eq!(
+        sizer.segment_len(Protocol::Blocks, BLOCK_LEN, BLOCK_LEN - 1),
+        1
+    );
+    let crumb = sizer.segment_len(Protocol::Blocks, 520 * KIB, 0);
+    assert_eq!(crumb, 520 * KIB, "no crumb is left at the end of a block");
+}
+
+/// A refused body is halved down to 64 KiB, and then nothing helps.
+#[test]
+fn refused_bodies_get_shorter() {
+    let mut sizer = Sizer::new();
+    let mut lens = Vec::new();
+    loop {
+        let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0);
+        lens.push(len / KIB);
+        if !sizer.refused(len) {
+            break;
+        }
+    }
+    assert_eq!(lens, [512, 256, 128, 64]);
+}
+
+/// Waits double up to 30 s, are spread by full jitter, and give way to what the server asks.
+#[test]
+fn waits() {
+    let mut backoff = Backoff::new(3);
+    for failures in 1..40 {
+        let ceiling =
+            Duration::from_millis(200 << (failures - 1).min(16)).min(Duration::from_secs(30));
+        let waits: Vec<Duration> = (0..200)
+            .map(|_| backoff.wait(failures, &failure(FailureKind::Broken)))
+            .collect();
+        let longest = waits.iter().max().expect("waits");
+        let shortest = waits.iter().min().expect("waits");
+        assert!(
+            *longest <= ceiling && *longest > ceiling * 8 / 10,
+            "{failures}: {longest:?}"
+        );
+        assert!(*shortest < ceiling * 2 / 10, "{failures}: {shortest:?}");
+    }
+    for (asked_s, expected_s) in [(3, 3), (100_000, 600)] {
+        let mut asked = failure(FailureKind::Throttled);
+        asked.retry_after = Some(Duration::from_secs(asked_s));
+        assert_eq!(backoff.wait(1, &asked), Duration::from_secs(expected_s));
+    }
+}
+
+/// A host that is not reached is set aside at once, one that fails after three times; both come back.
+#[test]
+fn hosts_take_turns() {
+    let at = |seconds| Moment(Duration::from_secs(seconds));
+    let mut hosts = Hosts::new(2);
+    assert_eq!(hosts.choose(at(0)), 0);
+    hosts.failed(at(0), 0, true);
+    assert_eq!(hosts.choose(at(1)), 1);
+    assert!(hosts.has_other(at(1), 0));
+    for _ in 0..2 {
+        hosts.failed(at(1), 1, false);
+        assert_eq!(hosts.choose(at(1)), 1);
+    }
+    hosts.failed(at(1), 1, false);
+    assert_eq!(
+        hosts.choose(at(2)),
+        0,
+        "all are set aside: the one that comes back first"
+    );
+    assert_eq!(hosts.choose(at(30)), 0);
+    hosts.failed(at(31), 0, true);
+    assert_eq!(hosts.choose(at(32)), 1);
+    hosts.answered(0);
+    assert_eq!(hosts.choose(at(32)), 0);
+}
+
+/// A journal's records for a source of 9 MiB: the story, how many count, and the safe bytes.
+fn replay_rows() -> Vec<(&'static str, Vec<Record>, usize, u64)> {
+    let begun = |lane_len| Record::Begun {
+        layout: Layout {
+            protocol: Protocol::Blocks,
+            lane_len,
+        },
+        upload_id: None,
+        expires: None,
+    };
+    let segment = |lane, offset, len| Record::Segment {
+        lane,
+        offset,
+        len,
+        digest: Digest([1; 20]),
+        receipt: Receipt {
+            text: "ctx".into(),
+            host: None,
+            expires: None,
+        },
+    };
+    vec![
+        ("nothing", vec![], 0, 0),
+        (
+            "a segment before the beginning",
+            vec![segment(0, 0, 1)],
+            0,
+            0,
+        ),
+        ("a layout that cannot be", vec![begun(5)], 0, 0),
+        (
+            "one segment",
+            vec![begun(BLOCK_LEN), segment(0, 0, 7)],
+            2,
+            7,
+        ),
+        (
+            "a gap",
+            vec![begun(BLOCK_LEN), segment(0, 0, 7), segment(0, 8, 1)],
+            2,
+            7,
+        ),
+        (
+            "twice the same",
+            vec![begun(BLOCK_LEN), segment(0, 0, 7), segment(0, 0, 7)],
+            2,
+            7,
+        ),
+        (
+            "beyond the lane",
+            vec![begun(BLOCK_LEN), segment(0, 0, BLOCK_LEN + 1)],
+            1,
+            0,
+        ),
+        (
+            "beyond the object",
+            vec![begun(BLOCK_LEN), segment(3, 0, 1)],
+            1,
+            0,
+        ),
+        (
+            "an empty segment",
+            vec![begun(BLOCK_LEN), segment(0, 0, 0)],
+            1,
+            0,
+        ),
+        (
+            "a lane that starts again",
+            vec![
+                begun(BLOCK_LEN),
+                segment(0, 0, 7),
+                Record::LaneReset { lane: 0 },
+                segment(0, 0, 3),
+            ],
+            4,
+            3,
+        ),
+    ]
+}
+
+/// Records that make no sense end the replay; what came before them counts.
+#[test]
+fn replay_is_total() {
+    let size = 9 * MIB;
+    for (story, records, used, safe) in replay_rows() {
+        let (checkpoint, count) = Checkpoint::replay(&records, size);
+        assert_eq!((count, checkpoint.safe_bytes()), (used, safe), "{story}");
+    }
+}

@@ -1,0 +1,160 @@
+//! The modelled service: what it acknowledged, and what it makes of a commit.
+
+use std::collections::BTreeMap;
+
+use crate::engine::event::{Effect, Event};
+use crate::engine::plan::Protocol;
+use crate::engine::record::{Digest, Receipt};
+use crate::engine::tests::world::World;
+use crate::model::{ByteSpan, Failure, FailureKind};
+
+/// Bytes are not modelled; which version of the source they were read from is.
+pub(crate) type Version = u32;
+
+/// A stretch of an object and the source's version it was read from.
+pub(crate) type Piece = (ByteSpan, Version);
+
+/// The service: what it acknowledged, and the object under the key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Service {
+    /// v1: what each ctx stands for.
+    pub(crate) contexts: BTreeMap<String, Vec<Piece>>,
+    /// v2: parts by upload id and offset.
+    pub(crate) uploads: BTreeMap<String, BTreeMap<u64, Piece>>,
+    pub(crate) object: Option<Vec<Piece>>,
+    serial: u64,
+    /// Body bytes that arrived.
+    pub(crate) received: u64,
+    /// Commits that took effect.
+    pub(crate) commits: u32,
+}
+
+impl Service {
+    pub(crate) fn name(&mut self, what: &str) -> String {
+        self.serial += 1;
+        format!("{what}-{}", self.serial)
+    }
+}
+
+impl World {
+    pub(crate) fn send(&mut self, effect: &Effect) -> Event {
+        let Effect::Send {
+            attempt,
+            span,
+            lane_span,
+            after,
+            upload_id,
+            ..
+        } = effect
+        else {
+            unreachable!("only segments are sent");
+        };
+        self.service.received += span.len;
+        let piece = (*span, self.source);
+        let refused = |kind| Event::Failed {
+            attempt: *attempt,
+            failure: Failure::new(kind, "forgotten"),
+            server_time: None,
+        };
+        let text = match upload_id {
+            Some(id) => {
+                let Some(parts) = self.service.uploads.get_mut(id) else {
+                    // The upload is over, whoever ended it: all of it may come again.
+                    self.excused += span.len + self.acknowledged_bytes();
+                    return refused(FailureKind::NoSuchUpload);
+                };
+                parts.insert(lane_span.offset, piece);
+                format!("part-{}", lane_span.offset)
+            }
+            None => {
+                let before = after.as_ref().map(|receipt| receipt.text.clone());
+                let known = match before {
+                    None => Some(Vec::new()),
+                    Some(ctx) => self.service.contexts.get(&ctx).cloned(),
+                };
+                let Some(mut pieces) = known else {
+                    self.excused += span.len;
+                    return refused(FailureKind::InvalidContext);
+                };
+                pieces.push(piece);
+                let ctx = self.service.name("ctx");
+                self.service.contexts.insert(ctx.clone(), pieces);
+                ctx
+            }
+        };
+        let receipt = Receipt {
+            text,
+            host: None,
+            expires: None,
+        };
+        Event::Sent {
+            attempt: *attempt,
+            receipt,
+            digest: digest(*span, self.source),
+            server_time: Some(5),
+        }
+    }
+
+    pub(crate) fn commit(&mut self, effect: &Effect) -> Event {
+        let Effect::Commit {
+            attempt,
+            protocol,
+            upload_id,
+            receipts,
+            ..
+        } = effect
+        else {
+            unreachable!("only commits commit");
+        };
+        let refused = |kind| Event::Failed {
+            attempt: *attempt,
+            failure: Failure::new(kind, "forgotten"),
+            server_time: None,
+        };
+        let pieces = match protocol {
+            Protocol::Form => {
+                self.service.received += self.size;
+                Some(vec![(ByteSpan::new(0, self.size), self.source)])
+            }
+            Protocol::Blocks => {
+                let known = |receipt: &Receipt| self.service.contexts.get(&receipt.text).cloned();
+                let blocks: Vec<Option<Vec<Piece>>> = receipts.iter().map(known).collect();
+                if let Some(index) = blocks.iter().position(Option::is_none) {
+                    let mut failure = Failure::new(FailureKind::InvalidContext, "forgotten");
+                    failure.refused_block = u32::try_from(index).ok();
+                    return Event::Failed {
+                        attempt: *attempt,
+                        failure,
+                        server_time: None,
+                    };
+                }
+                Some(blocks.into_iter().flatten().flatten().collect())
+            }
+            Protocol::Parts => {
+                let id = upload_id.clone().unwrap_or_default();
+                self.service
+                    .uploads
+                    .remove(&id)
+                    .map(|parts| parts.into_values().collect())
+            }
+        };
+        match (pieces, protocol) {
+            (Some(pieces), _) => {
+                self.service.object = Some(pieces);
+                self.service.commits += 1;
+                Event::Committed { attempt: *attempt }
+            }
+            (None, Protocol::Parts) => refused(FailureKind::NoSuchUpload),
+            (None, _) => refused(FailureKind::InvalidContext),
+        }
+    }
+}
+
+/// Stands for the SHA-1 of that stretch of that version.
+pub(crate) fn digest(span: ByteSpan, version: Version) -> Digest {
+    let mut bytes = [0; 20];
+    bytes[..8].copy_from_slice(&span.offset.to_be_bytes());
+    bytes[8..16].copy_from_slice(&span.len.to_be_bytes());
+    bytes[16..].copy_from_slice(&version.to_be_bytes());
+    Digest(bytes)
+}
