@@ -1,0 +1,135 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::journal::header::{Header, Identity, SourcePath};
+use crate::journal::tests::{header, journal, ours};
+use crate::model::{Bucket, ObjectKey};
+
+/// The identity is what a journal is found by for years. (Computed with another program.)
+#[test]
+fn golden() {
+    let with_key = header();
+    assert_eq!(
+        with_key.identity().to_string(),
+        "482365bfd5661b2043c6a5a46ba0eac38cbff72c"
+    );
+    let mut without_key = header();
+    without_key.target.key = None;
+    assert_eq!(
+        without_key.identity().to_string(),
+        "fad537c4ead679f916f072efbe6e001198be0075"
+    );
+    let identity = with_key.identity();
+    assert_eq!(Identity::parse(&identity.to_string()), Some(identity));
+    assert_eq!(
+        Identity::parse("482365BFD5661B2043C6A5A46BA0EAC38CBFF72C"),
+        None
+    );
+    assert_eq!(Identity::parse("482365"), None);
+}
+
+/// Two accounts, servers, buckets or keys never share a journal, nor do fields that would run
+/// together alike; two sources share one only when they go to the same key.
+#[test]
+fn who_shares_an_identity() {
+    let change = |change: &dyn Fn(&mut Header)| {
+        let mut header = header();
+        change(&mut header);
+        header
+    };
+    let key = |text: &str| Some(ObjectKey::new(text).unwrap());
+    let path = |text: &str| SourcePath::new(Path::new(text));
+    let apart: &[(&str, Header)] = &[
+        ("as it is", header()),
+        (
+            "another account",
+            change(&|h| h.target.access_key = "AK-2".into()),
+        ),
+        (
+            "another server",
+            change(&|h| h.target.store = "http://127.0.0.1:1".into()),
+        ),
+        (
+            "another service",
+            change(&|h| h.target.service = "s3".into()),
+        ),
+        (
+            "another bucket",
+            change(&|h| h.target.bucket = Bucket::new("b").unwrap()),
+        ),
+        ("another key", change(&|h| h.target.key = key("other"))),
+        ("the empty key", change(&|h| h.target.key = key(""))),
+        ("no key", change(&|h| h.target.key = None)),
+        (
+            "no key, another path",
+            change(&|h| (h.target.key, h.source.path) = (None, path("/other"))),
+        ),
+        (
+            "no key, and the path is the key",
+            change(&|h| (h.target.key, h.source.path) = (None, path("2026/报告 \"a\".pdf"))),
+        ),
+        (
+            "fields that run together alike",
+            change(&|h| {
+                h.target.service = "kodoA".into();
+                h.target.access_key = "K-of-someone".into();
+            }),
+        ),
+    ];
+    let mut seen = BTreeMap::new();
+    for (story, header) in apart {
+        let other = seen.insert(header.identity(), *story);
+        assert_eq!(other, None, "{story}");
+    }
+    let together: &[(&str, Header)] = &[
+        (
+            "another path",
+            change(&|h| h.source.path = path("/moved/here")),
+        ),
+        ("another size", change(&|h| h.source.size += 1)),
+        ("another time", change(&|h| h.source.mtime_ns -= 1)),
+        ("another file", change(&|h| h.source.inode += 1)),
+        ("another day", change(&|h| h.created += 86_400)),
+    ];
+    for (story, other) in together {
+        assert_eq!(other.identity(), header().identity(), "{story}");
+    }
+}
+
+/// Headers survive the disk, also the odd ones; no key is not the empty key.
+#[test]
+fn odd_headers() {
+    let mut odd = header();
+    odd.source.mtime_ns = -1;
+    odd.source.size = u64::MAX;
+    odd.target.key = None;
+    let mut empty_key = header();
+    empty_key.target.key = Some(ObjectKey::new("").unwrap());
+    for header in [odd, empty_key] {
+        assert_eq!(ours(&journal(&header, &[])).header, header);
+    }
+}
+
+/// A path that is no UTF-8 comes back byte by byte, and two such paths are two.
+#[cfg(unix)]
+#[test]
+fn paths_that_are_no_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let of = |bytes: &[u8]| {
+        let mut header = header();
+        header.target.key = None;
+        header.source.path = SourcePath::new(Path::new(OsStr::from_bytes(bytes)));
+        header
+    };
+    let (one, two) = (of(b"/tmp/a\xff"), of(b"/tmp/a\xfe"));
+    assert_eq!(ours(&journal(&one, &[])).header, one);
+    assert_ne!(one.identity(), two.identity());
+    assert_eq!(one.source.path.to_string(), "/tmp/a\u{fffd}");
+    let text = String::from_utf8(journal(&one, &[])).unwrap();
+    assert!(
+        text.contains(r#""path":{"hex":"2f746d702f61ff"}"#),
+        "{text}"
+    );
+}
