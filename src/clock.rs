@@ -1,8 +1,6 @@
 //! The only place that reads a clock. Everything else is handed the time.
 
-#[cfg(feature = "devserver")]
-use std::time::Instant;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// Wall-clock time: for token deadlines, expiries and `Date` headers.
 #[expect(
@@ -21,7 +19,6 @@ pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
 
 /// Monotonic time, for waits and pace. It stands still and jumps with Tokio's paused clock, so that
 /// tests in virtual time see one time only.
-#[cfg(feature = "devserver")]
 pub(crate) fn instant() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -15,6 +15,7 @@ pub struct Error {
     next: Option<String>,
     /// Boxed: errors travel through many returns, failures are rare.
     failure: Option<Box<Failure>>,
+    safe_bytes: u64,
 }
 
 /// Kinds of [`Error`], for a program to act on.
@@ -51,7 +52,11 @@ pub enum ErrorKind {
     Mismatch,
     /// Not finished for a reason that may pass: a broken connection, a failing server.
     Unfinished,
-    /// Stopped by a signal.
+    /// Another process, or another upload of this one, is at the same upload.
+    Held,
+    /// The object may or may not be stored, and nobody can tell.
+    OutcomeUnknown,
+    /// Stopped by request or by a signal.
     Interrupted,
     /// The local machine failed: a store, a directory, an output that cannot be written.
     Local,
@@ -76,6 +81,8 @@ impl ErrorKind {
             Self::CallbackFailed => "callback_failed",
             Self::Mismatch => "mismatch",
             Self::Unfinished => "unfinished",
+            Self::Held => "held",
+            Self::OutcomeUnknown => "outcome_unknown",
             Self::Interrupted => "interrupted",
             Self::Local => "local",
         }
@@ -90,6 +97,7 @@ impl Error {
             message: message.into(),
             next: None,
             failure: None,
+            safe_bytes: 0,
         }
     }
 
@@ -112,7 +120,32 @@ impl Error {
             message,
             next: next.map(str::to_owned),
             failure: Some(Box::new(failure)),
+            safe_bytes: 0,
         }
+    }
+
+    /// A mistake of ours, where a panic would take the caller's program with it.
+    pub(crate) fn bug(what: &str) -> Self {
+        Self::new(ErrorKind::Local, format!("haul made a mistake: {what}"))
+    }
+
+    /// The same error with how much of the upload is safe.
+    #[must_use]
+    pub(crate) fn safe(mut self, bytes: u64) -> Self {
+        self.safe_bytes = bytes;
+        self
+    }
+
+    /// The same error with a fact more.
+    #[must_use]
+    pub(crate) fn add(mut self, fact: &str) -> Self {
+        self.message = format!("{}; {fact}", self.message);
+        self
+    }
+
+    /// Bytes that the service has acknowledged and that the next run need not send again.
+    pub fn safe_bytes(&self) -> u64 {
+        self.safe_bytes
     }
 
     /// What kind of error it is.

@@ -1,6 +1,9 @@
 //! What an upload tells while it runs.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::Failure;
 
 /// A moment of an upload, told to whoever asked for events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +15,8 @@ pub enum Event {
         size: u64,
         /// `form`, `v1` or `v2`.
         protocol: &'static str,
+        /// Bytes that an earlier run had stored.
+        resumed_bytes: u64,
     },
     /// Bytes moved.
     Progress {
@@ -21,6 +26,15 @@ pub enum Event {
         handed_over: u64,
         /// Size of the source, in bytes.
         size: u64,
+    },
+    /// An attempt failed; another follows.
+    Retrying {
+        /// What it met.
+        failure: Failure,
+        /// How long it waits first.
+        wait: Duration,
+        /// How many attempts at this have failed in a row.
+        attempts: u32,
     },
     /// Something worth knowing that is no error, in words for people.
     Notice(String),

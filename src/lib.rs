@@ -49,6 +49,7 @@
 //!
 //! In this version uploads go one lane after the other, without resume and without retries.
 
+pub mod engine;
 pub mod kodo;
 pub mod model;
 
@@ -64,11 +65,14 @@ mod config;
 pub mod devserver;
 mod error;
 mod events;
+mod journal;
 mod source;
+mod stop;
 mod transport;
 mod uploader;
 
 pub use client::{Done, PutFile, Uploader, UploaderBuilder, Verified};
 pub use error::{Error, ErrorKind};
 pub use events::Event;
+pub use stop::Stop;
 pub use uploader::Protocol;

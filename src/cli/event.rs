@@ -15,12 +15,19 @@ pub(crate) enum Event<'a> {
         key: Option<&'a str>,
         size: u64,
         protocol: &'a str,
+        resumed_bytes: u64,
     },
     /// An upload moves, or is still there.
     Progress {
         acknowledged_bytes: u64,
         handed_over_bytes: u64,
         size: u64,
+    },
+    /// An attempt failed; another follows.
+    Retrying {
+        message: &'a str,
+        wait_ms: u64,
+        attempts: u32,
     },
     /// Something worth knowing.
     Notice { message: &'a str },

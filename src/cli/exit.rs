@@ -20,6 +20,10 @@ pub(crate) fn code(error: &Error) -> u8 {
         ErrorKind::NoConnection | ErrorKind::NotKodo => 6,
         ErrorKind::CallbackFailed => 7,
         ErrorKind::Interrupted => 130,
-        ErrorKind::Mismatch | ErrorKind::Unfinished | ErrorKind::Local => 1,
+        ErrorKind::Mismatch
+        | ErrorKind::Unfinished
+        | ErrorKind::Held
+        | ErrorKind::OutcomeUnknown
+        | ErrorKind::Local => 1,
     }
 }

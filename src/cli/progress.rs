@@ -46,7 +46,11 @@ impl Progress {
     /// Takes note of an event of the upload to `bucket` and `key`.
     pub(crate) fn hear(&self, event: &events::Event, bucket: &str, key: Option<&str>) {
         match event {
-            events::Event::Started { size, protocol } => {
+            events::Event::Started {
+                size,
+                protocol,
+                resumed_bytes,
+            } => {
                 self.update(|latest| latest.size = *size);
                 if let Some(bar) = &self.bar {
                     bar.set_length(*size);
@@ -56,6 +60,7 @@ impl Progress {
                     key,
                     size: *size,
                     protocol,
+                    resumed_bytes: *resumed_bytes,
                 });
             }
             events::Event::Progress {
@@ -71,6 +76,23 @@ impl Progress {
                     bar.set_position(*acknowledged);
                     bar.set_message(on_the_way(*acknowledged, *handed_over));
                 }
+            }
+            events::Event::Retrying {
+                failure,
+                wait,
+                attempts,
+            } => {
+                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                let message = failure.to_string();
+                self.emit(&Event::Retrying {
+                    message: &message,
+                    wait_ms,
+                    attempts: *attempts,
+                });
+                let seconds = wait.as_secs_f64();
+                self.say(&format!(
+                    "retrying in {seconds:.1} s (attempt {attempts} failed): {message}"
+                ));
             }
             events::Event::Notice(message) => {
                 self.emit(&Event::Notice { message });

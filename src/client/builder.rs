@@ -1,20 +1,39 @@
 //! Setting up an [`Uploader`].
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::Api;
 use crate::client::hosts::HostBook;
+use crate::client::memory::Memory;
 use crate::client::{Inner, Uploader};
+use crate::engine::Limits;
 use crate::error::{Error, ErrorKind};
 use crate::kodo::region::QUERY_HOSTS;
 use crate::kodo::{AccessKey, BLOCK_LEN, Credentials, SecretKey, UploadToken};
 use crate::model::Endpoint;
 use crate::transport::{Transport, client_config};
-use crate::uploader::Protocol;
+use crate::uploader::{AnswerLimits, Protocol};
 
 /// How long a host may take to accept a connection, unless set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an answer may take, unless set. Source: the design's table of deadlines.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the answer to a commit may take, unless set. Source: the same table.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How long to go on without progress, unless set. Source: the same table.
+const RETRY_BUDGET: Duration = Duration::from_secs(15 * 60);
+
+/// Lanes in flight, unless set: one waits for its answer while the other sends, and a crash on a thin
+/// line loses little. Source: the start value of the design.
+const WINDOW: usize = 2;
+
+/// Windows that may be set. Source: the design's table of deadlines.
+const WINDOWS: std::ops::RangeInclusive<usize> = 1..=16;
 
 /// Sizes of a v2 part. Source: protocol reference, section 5.7.
 const PART_LENS: std::ops::RangeInclusive<u64> = (1 << 20)..=(1 << 30);
@@ -33,6 +52,15 @@ pub struct UploaderBuilder {
     threshold: Option<u64>,
     part_len: Option<u64>,
     connect_timeout: Option<Duration>,
+    response_timeout: Option<Duration>,
+    commit_timeout: Option<Duration>,
+    window: Option<usize>,
+    part_attempts: u32,
+    part_timeout: Option<Duration>,
+    retry_budget: Option<Duration>,
+    state_dir: Option<PathBuf>,
+    store_name: Option<String>,
+    require_resume: bool,
 }
 
 /// Text that is never shown.
@@ -117,12 +145,79 @@ impl UploaderBuilder {
         self
     }
 
+    /// How long an answer may take once its request was handed over; 60 s unless set, and as long as
+    /// a line of 64 kbit/s needs to drain what the kernel holds.
+    pub fn response_timeout(mut self, limit: Duration) -> Self {
+        self.response_timeout = Some(limit);
+        self
+    }
+
+    /// The same for the last request of an upload; 300 s unless set.
+    pub fn commit_timeout(mut self, limit: Duration) -> Self {
+        self.commit_timeout = Some(limit);
+        self
+    }
+
+    /// Lanes in flight at once, 1 to 16; 2 unless set.
+    pub fn window(mut self, lanes: usize) -> Self {
+        self.window = Some(lanes);
+        self
+    }
+
+    /// Failed attempts in a row that one segment may have; 0, the default, counts none.
+    pub fn part_attempts(mut self, attempts: u32) -> Self {
+        self.part_attempts = attempts;
+        self
+    }
+
+    /// A hard limit for one attempt at a segment; none unless set. Slow is not dead: a limit that is
+    /// too short for the line ends every attempt.
+    pub fn part_timeout(mut self, limit: Duration) -> Self {
+        self.part_timeout = Some(limit);
+        self
+    }
+
+    /// How long to go on without anything being acknowledged; 15 min unless set.
+    pub fn retry_budget(mut self, limit: Duration) -> Self {
+        self.retry_budget = Some(limit);
+        self
+    }
+
+    /// Where unfinished uploads are remembered: with it, the same call after a crash goes on where
+    /// it was. Without it, nothing is kept.
+    ///
+    /// Made if it is not there, for its owner only. Nothing secret is ever written there.
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(dir.into());
+        self
+    }
+
+    /// What the state directory calls the service, where its address changes from run to run. Without
+    /// it: the first endpoint, else the host that says where buckets live.
+    pub fn store_name(mut self, name: impl Into<String>) -> Self {
+        self.store_name = Some(name.into());
+        self
+    }
+
+    /// Fails before anything is sent when the upload could not be resumed: no state directory, or
+    /// one that cannot be written. Otherwise that is said, and the upload goes on.
+    pub fn require_resume(mut self) -> Self {
+        self.require_resume = true;
+        self
+    }
+
     /// Checks everything and makes the uploader. Sends nothing.
     pub fn build(self) -> Result<Uploader, Error> {
         let part_len = self.part_len.unwrap_or(BLOCK_LEN);
         if !PART_LENS.contains(&part_len) {
             return Err(config(format!(
                 "a part of {part_len} bytes is not from 1 MiB to 1 GiB"
+            )));
+        }
+        let window = self.window.unwrap_or(WINDOW);
+        if !WINDOWS.contains(&window) {
+            return Err(config(format!(
+                "a window of {window} lanes is not from 1 to 16"
             )));
         }
         let token = match &self.token {
@@ -132,8 +227,25 @@ impl UploaderBuilder {
         // Kept even if it failed: plain HTTP needs none.
         let tls = client_config();
         let connect_timeout = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+        let limits = Limits {
+            window,
+            part_attempts: self.part_attempts,
+            retry_budget: self.retry_budget.unwrap_or(RETRY_BUDGET),
+            part_timeout: self.part_timeout,
+        };
+        let answer_limits = AnswerLimits {
+            response: self.response_timeout.unwrap_or(RESPONSE_TIMEOUT),
+            commit: self.commit_timeout.unwrap_or(COMMIT_TIMEOUT),
+        };
         Ok(Uploader {
             inner: Arc::new(Inner {
+                limits,
+                answer_limits,
+                memory: Memory {
+                    state_dir: self.state_dir.clone(),
+                    store_name: self.store_name.clone(),
+                    required: self.require_resume,
+                },
                 credentials: self.keys()?,
                 token,
                 transport: Transport::new(tls.clone(), connect_timeout),

@@ -46,6 +46,12 @@ impl HostBook {
         }
     }
 
+    /// What journals call the service: the same for every host of one region.
+    pub(crate) fn store(&self) -> String {
+        let named = self.endpoints.first().or(self.uc_urls.first());
+        named.map(Endpoint::to_string).unwrap_or_default()
+    }
+
     /// The upload hosts of `bucket`.
     pub(crate) async fn upload(
         &self,
@@ -56,13 +62,11 @@ impl HostBook {
         if !self.endpoints.is_empty() {
             return Ok(UploadHosts {
                 endpoints: self.endpoints.clone(),
-                fixed: true,
             });
         }
         let region = self.region(api, access_key, bucket).await?;
         Ok(UploadHosts {
             endpoints: region.up.into_iter().chain(region.up_old).collect(),
-            fixed: false,
         })
     }
 

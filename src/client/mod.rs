@@ -2,6 +2,7 @@
 
 mod builder;
 mod hosts;
+mod memory;
 mod put;
 
 use std::path::PathBuf;
@@ -12,13 +13,15 @@ pub use put::{Done, PutFile, Verified};
 
 use crate::api::Api;
 use crate::client::hosts::{HostBook, Role};
+use crate::client::memory::Memory;
 use crate::clock;
+use crate::engine::Limits;
 use crate::error::{Error, ErrorKind};
 use crate::kodo::manage::{self, ListPage, ListQuery, ObjectInfo, PAGE_LEN_MAX};
 use crate::kodo::{Credentials, UploadToken};
 use crate::model::{Answer, Bucket, FailureKind, ObjectKey, Request};
 use crate::transport::Transport;
-use crate::uploader::{Access, Protocol};
+use crate::uploader::{Access, AnswerLimits, Protocol};
 
 /// Uploads files into Kodo, and asks about what is there.
 ///
@@ -54,6 +57,9 @@ struct Inner {
     protocol: Protocol,
     threshold: Option<u64>,
     part_len: u64,
+    limits: Limits,
+    answer_limits: AnswerLimits,
+    memory: Memory,
 }
 
 impl Uploader {

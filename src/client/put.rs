@@ -7,13 +7,16 @@ use std::pin::Pin;
 use bytes::Bytes;
 
 use crate::client::Uploader;
+use crate::client::hosts::Role;
+use crate::client::memory::Errand;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::events::{Event, Listener};
 use crate::kodo::{AccessKey, Commit, CommitError};
-use crate::model::{Bucket, ObjectKey};
+use crate::model::{Bucket, Endpoint, ObjectKey};
 use crate::source::FileSource;
-use crate::uploader::{self, Access, Job, Outcome, Permit, Plan, Wish};
+use crate::stop::Stop;
+use crate::uploader::{self, Access, Job, Outcome, Permit, random_bytes};
 
 /// An upload that is about to be made: `.await` it.
 #[derive(Clone, Debug)]
@@ -29,6 +32,7 @@ pub struct PutFile {
     vars: Vec<(String, String)>,
     insert_only: bool,
     listener: Listener,
+    stop: Stop,
 }
 
 /// A finished upload.
@@ -47,15 +51,15 @@ pub struct Done {
     /// How much of it is proven.
     pub verified: Verified,
     /// The body of the service's answer: arbitrary where the put policy has a `returnBody` or a
-    /// callback.
-    pub answer: Bytes,
+    /// callback. None when that answer was lost and a look told that the object is there.
+    pub answer: Option<Bytes>,
     /// `X-Reqid` of that answer: what the service's support asks for.
     pub request_id: Option<String>,
-    /// Bytes that an earlier run had stored. Always 0 in this version.
+    /// Bytes that an earlier run had stored.
     pub resumed_bytes: u64,
-    /// Bytes of the source that were sent.
+    /// Bytes of the source that were sent in this run.
     pub sent_bytes: u64,
-    /// Bytes of the source that were sent more than once. Always 0 in this version.
+    /// Those of them that had been sent before.
     pub resent_bytes: u64,
 }
 
@@ -92,6 +96,7 @@ impl PutFile {
             vars: Vec::new(),
             insert_only: false,
             listener: Listener::default(),
+            stop: Stop::default(),
         }
     }
 
@@ -141,6 +146,14 @@ impl PutFile {
         self
     }
 
+    /// Ends the upload when `stop` says so: nothing new is begun, and what is recorded is safe. It
+    /// then fails with [`ErrorKind::Interrupted`]. Dropping the future stops it as well, without a
+    /// word.
+    pub fn stop_on(mut self, stop: &Stop) -> Self {
+        self.stop = stop.clone();
+        self
+    }
+
     async fn run(self) -> Result<Done, Error> {
         let bucket = Bucket::new(self.bucket.as_str())?;
         let key = self.key.as_ref().map(ObjectKey::new).transpose()?;
@@ -155,26 +168,52 @@ impl PutFile {
         let access_key = account(&access)?;
         let now = clock::wall();
         let permit = Permit::new(access, &bucket, key.as_ref(), self.insert_only, size, now)?;
-        let wish = Wish {
-            protocol: inner.protocol,
-            threshold: inner.threshold,
-            part_len: inner.part_len,
-            v1_would_overwrite: permit.v1_would_overwrite(),
-        };
-        let plan = Plan::new(size, wish)?;
         let hosts = inner.hosts.upload(&inner.api, &access_key, &bucket).await?;
+        let management = self.management(&bucket, &access_key).await;
+        let errand = Errand {
+            access_key: &access_key,
+            bucket: &bucket,
+            key: key.as_ref(),
+            source: &source,
+        };
+        let (recorder, checkpoint) = inner
+            .memory
+            .open(&errand, &inner.hosts, &self.listener)
+            .await?;
+        let seed = random_bytes().map_err(|failure| Error::from_failure("begin", failure))?;
         let outcome = uploader::upload(Job {
             bucket,
             commit,
             source,
             permit,
-            plan,
+            protocol: inner.protocol,
+            threshold: inner.threshold,
+            part_len: inner.part_len,
+            limits: inner.limits,
+            answer_limits: inner.answer_limits,
             hosts,
+            management,
             transport: inner.transport.clone(),
+            api: inner.api.clone(),
+            recorder,
+            checkpoint,
+            seed: u64::from_be_bytes(seed),
             listener: self.listener.clone(),
+            stop: self.stop.clone(),
         })
         .await?;
         Ok(self.done(outcome, size))
+    }
+
+    /// Where stat goes, if there are keys that may look.
+    async fn management(&self, bucket: &Bucket, access_key: &AccessKey) -> Option<Endpoint> {
+        let inner = &self.uploader.inner;
+        inner.credentials.as_ref()?;
+        let hosts = inner
+            .hosts
+            .management(&inner.api, access_key, bucket, Role::Rs)
+            .await;
+        hosts.ok()?.into_iter().next()
     }
 
     /// What is said about the object.
@@ -198,21 +237,26 @@ impl PutFile {
     }
 
     fn done(self, outcome: Outcome, size: u64) -> Done {
+        let verified = if outcome.hash_confirmed {
+            Verified::Object
+        } else {
+            Verified::Parts
+        };
+        let stored = outcome.stored;
         Done {
             bucket: self.bucket,
-            key: outcome.stored.key.or(self.key),
+            key: stored
+                .as_ref()
+                .and_then(|stored| stored.key.clone())
+                .or(self.key),
             hash: outcome.hash.to_string(),
             size,
-            verified: if outcome.hash_confirmed {
-                Verified::Object
-            } else {
-                Verified::Parts
-            },
-            answer: outcome.stored.raw,
-            request_id: outcome.stored.request_id,
-            resumed_bytes: 0,
+            verified,
+            request_id: stored.as_ref().and_then(|stored| stored.request_id.clone()),
+            answer: stored.map(|stored| stored.raw),
+            resumed_bytes: outcome.resumed_bytes,
             sent_bytes: outcome.sent_bytes,
-            resent_bytes: 0,
+            resent_bytes: outcome.resent_bytes,
         }
     }
 }

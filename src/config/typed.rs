@@ -86,15 +86,20 @@ impl Config {
         self.manner()
             .credentials(keys.access_key.as_str(), keys.secret_key.expose())
             .endpoint(server.url())
+            // Its port is another one each time; its keys are the store's own.
+            .store_name("local")
             .build()
     }
 
     /// How files travel, without where and as whom.
     fn manner(&self) -> UploaderBuilder {
-        let builder = Uploader::builder()
+        let mut builder = Uploader::builder()
             .protocol(self.protocol)
             .part_size(self.part_len)
             .connect_timeout(self.connect_timeout);
+        if let Some(state_dir) = &self.state_dir {
+            builder = builder.state_dir(state_dir);
+        }
         match self.threshold {
             Some(threshold) => builder.threshold(threshold),
             None => builder,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::{ByteSpan, Failure, FailureKind};
-use crate::source::identity::{Change, Identity};
+use crate::source::identity::{Change, Facts, Identity};
 
 /// Bytes per read: large enough that system calls cost nothing beside hashing, small enough that
 /// memory stays small whatever a segment's size.
@@ -53,6 +53,11 @@ impl FileSource {
     /// Its size when it was opened, in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.identity.len
+    }
+
+    /// Its times and numbers when it was opened.
+    pub(crate) fn facts(&self) -> Facts {
+        self.identity.facts()
     }
 
     /// Where it was opened.

@@ -28,6 +28,11 @@ impl Identity {
         }
     }
 
+    /// The same in the terms of a journal.
+    pub(crate) fn facts(&self) -> Facts {
+        facts(&self.stamps)
+    }
+
     /// How `now` differs; None if it does not.
     pub(crate) fn change_to(&self, now: Self) -> Option<Change> {
         let resized = self.len != now.len;
@@ -38,6 +43,19 @@ impl Identity {
         };
         Some(Change { how, resized, now })
     }
+}
+
+/// A file's times and numbers, for people and for doubt; 0 where not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Last change of the contents, in nanoseconds since 1970.
+    pub(crate) mtime_ns: i64,
+    /// Last change of contents or attributes, in nanoseconds since 1970.
+    pub(crate) ctime_ns: i64,
+    /// Number of the device.
+    pub(crate) device: u64,
+    /// Number of the file on its device.
+    pub(crate) inode: u64,
 }
 
 /// A difference between two states of a file.
@@ -66,4 +84,27 @@ fn stamps(metadata: &Metadata) -> Stamps {
 #[cfg(not(unix))]
 fn stamps(metadata: &Metadata) -> Stamps {
     metadata.modified().ok()
+}
+
+#[cfg(unix)]
+fn facts(stamps: &Stamps) -> Facts {
+    const NS_PER_S: i64 = 1_000_000_000;
+    let [mtime, mtime_ns, ctime, ctime_ns, device, inode] = *stamps;
+    let joined = |seconds: i64, ns: i64| seconds.saturating_mul(NS_PER_S).saturating_add(ns);
+    Facts {
+        mtime_ns: joined(mtime, mtime_ns),
+        ctime_ns: joined(ctime, ctime_ns),
+        device: device.cast_unsigned(),
+        inode: inode.cast_unsigned(),
+    }
+}
+
+#[cfg(not(unix))]
+fn facts(stamps: &Stamps) -> Facts {
+    let since = stamps.and_then(|time| time.duration_since(std::time::SystemTime::UNIX_EPOCH).ok());
+    let mtime_ns = since.and_then(|since| i64::try_from(since.as_nanos()).ok());
+    Facts {
+        mtime_ns: mtime_ns.unwrap_or_default(),
+        ..Facts::default()
+    }
 }

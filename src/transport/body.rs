@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
+use tokio::sync::Notify;
 
 use crate::model::{Body, Failure, FailureKind};
 
@@ -19,6 +20,8 @@ pub(crate) type SourceStream = Pin<Box<dyn Stream<Item = Result<Bytes, Failure>>
 pub(crate) struct BodyFate {
     /// Everything was handed to the connection.
     complete: Arc<AtomicBool>,
+    /// Rung when it was.
+    completion: Arc<Notify>,
     /// Why the source gave up, if it did.
     failure: Arc<Mutex<Option<Failure>>>,
 }
@@ -27,6 +30,20 @@ impl BodyFate {
     /// Whether the connection took everything.
     pub(crate) fn is_complete(&self) -> bool {
         self.complete.load(Ordering::Acquire)
+    }
+
+    /// Returns when the connection has taken everything.
+    pub(crate) async fn completed(&self) {
+        // Asked for before looking: a ring in between is not missed.
+        let rung = self.completion.notified();
+        if !self.is_complete() {
+            rung.await;
+        }
+    }
+
+    fn complete(&self) {
+        self.complete.store(true, Ordering::Release);
+        self.completion.notify_waiters();
     }
 
     /// The source's failure, if it was the source that broke the request.
@@ -78,7 +95,7 @@ impl OutgoingBody {
     fn hand_over(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         self.rest -= bytes.len() as u64;
         if self.rest == 0 {
-            self.fate.complete.store(true, Ordering::Release);
+            self.fate.complete();
         }
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }

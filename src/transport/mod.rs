@@ -30,8 +30,8 @@ use crate::transport::connection::{Connection, Connector};
 /// through stays far below this.
 const ANSWER_LEN_MAX: usize = 1 << 20;
 
-/// Idle connections kept per host: one lane runs at a time.
-const IDLE_MAX: usize = 1;
+/// Idle connections kept per host: as many lanes as one upload ever has in flight.
+const IDLE_MAX: usize = 16;
 
 /// Sends requests to upload hosts. Cloning shares its connections.
 #[derive(Clone)]
@@ -55,16 +55,20 @@ impl Transport {
     /// Sends `request` to `endpoint` and reads the whole answer.
     ///
     /// `source` gives the bytes of the request's span. It is touched only once a connection stands,
-    /// so a failure of kind `Connect` or `Tls` means that nothing was sent.
+    /// so a failure of kind `Connect` or `Tls` means that nothing was sent. The answer may take
+    /// `response_limit` from the moment the whole body was handed over.
     pub(crate) async fn send(
         &self,
         endpoint: &Endpoint,
         request: Request,
         source: Option<SourceStream>,
+        response_limit: Duration,
     ) -> Result<Answer, Failure> {
         let line = format!("{} {endpoint}{}", request.method, request.target);
         let len = request.body.len();
-        let result = self.send_unlogged(endpoint, request, source).await;
+        let result = self
+            .send_unlogged(endpoint, request, source, response_limit)
+            .await;
         match &result {
             Ok(answer) => tracing::debug!(len, status = answer.status.as_u16(), "{line}"),
             Err(failure) => tracing::debug!(len, %failure, "{line}"),
@@ -77,13 +81,17 @@ impl Transport {
         endpoint: &Endpoint,
         request: Request,
         source: Option<SourceStream>,
+        response_limit: Duration,
     ) -> Result<Answer, Failure> {
         let mut connection = match self.take_idle(endpoint).await {
             Some(connection) => connection,
             None => self.connector.connect(endpoint).await?,
         };
         let (request, fate) = outgoing(endpoint, request, source)?;
-        let answer = exchange(&mut connection, request, &fate).await;
+        let answer = tokio::select! {
+            answer = exchange(&mut connection, request, &fate) => answer,
+            () = overdue(&fate, response_limit) => Err(unanswered(endpoint, response_limit)),
+        };
         let answer = answer.map_err(|failure| fate.take_failure().unwrap_or(failure))?;
         // An early answer leaves half a body on the connection: it is good for nothing more.
         if fate.is_complete() && connection.is_reusable().await {
@@ -119,6 +127,19 @@ impl std::fmt::Debug for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Transport")
     }
+}
+
+/// Returns when an answer is overdue: `limit` after the whole body was handed over.
+async fn overdue(fate: &BodyFate, limit: Duration) {
+    fate.completed().await;
+    tokio::time::sleep(limit).await;
+}
+
+/// The failure of an answer that never came.
+fn unanswered(endpoint: &Endpoint, limit: Duration) -> Failure {
+    let limit = limit.as_secs_f64();
+    let what = format!("{endpoint} took the whole request and gave no answer for {limit} s");
+    Failure::new(FailureKind::TimedOut, what)
 }
 
 /// `request` as hyper takes it.

@@ -66,7 +66,7 @@ async fn read_request(peer: &mut TcpStream) -> (String, Vec<u8>) {
 }
 
 async fn send(transport: &Transport, endpoint: &Endpoint, len: u64) -> Result<Answer, Failure> {
-    let sent = transport.send(endpoint, upload(len), Some(source(len)));
+    let sent = transport.send(endpoint, upload(len), Some(source(len)), PATIENCE);
     tokio::time::timeout(PATIENCE, sent).await.expect("an end")
 }
 
@@ -147,7 +147,9 @@ async fn an_early_answer_counts() {
     let len = 1 << 30;
     let transport = transport();
     let endless = Box::pin(stream::repeat_with(|| Ok(Bytes::from(vec![0; 1 << 18]))));
-    let answer = transport.send(&endpoint, upload(len), Some(endless)).await;
+    let answer = transport
+        .send(&endpoint, upload(len), Some(endless), PATIENCE)
+        .await;
     assert_eq!(answer.unwrap().status.as_u16(), 413);
     assert!(
         peer.await.unwrap() < len,
@@ -161,7 +163,7 @@ async fn dropping_closes() {
     let (listener, endpoint) = listen().await;
     let transport = transport();
     let mut peer = {
-        let sending = transport.send(&endpoint, upload(5), Some(source(5)));
+        let sending = transport.send(&endpoint, upload(5), Some(source(5)), PATIENCE);
         tokio::select! {
             _ = sending => panic!("nobody answers"),
             peer = async {
@@ -231,7 +233,9 @@ async fn the_sources_failures_are_its_own() {
     for (expected, pieces) in rows {
         let (listener, endpoint) = listen().await;
         let source = Box::pin(stream::iter(pieces));
-        let failure = transport().send(&endpoint, upload(5), Some(source)).await;
+        let failure = transport()
+            .send(&endpoint, upload(5), Some(source), PATIENCE)
+            .await;
         let failure = failure.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Source, "{failure}");
         assert!(failure.message.contains(expected), "{failure}");

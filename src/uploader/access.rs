@@ -1,5 +1,6 @@
 //! By what right an upload is made: keys that sign a token for every request, or a ready token.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::clock;
@@ -25,13 +26,24 @@ pub(crate) enum Access {
     Token(Box<UploadToken>),
 }
 
+/// A clock is called wrong from this difference on: the service allows 15 minutes, and a slow answer
+/// alone makes seconds.
+const CLOCK_OFFSET_MIN_S: i64 = 60;
+
+/// A larger difference is no wrong clock but a wrong `Date`: one that says 1970, for instance.
+const CLOCK_OFFSET_MAX_S: i64 = 10 * 365 * 24 * 60 * 60;
+
 /// What one upload may do, and as whom.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Permit {
     access: Access,
     scope: Scope,
     insert_only: bool,
     life: Duration,
+    /// The service's clock minus ours by its last answer, in seconds.
+    heard_offset_s: AtomicI64,
+    /// The same as applied to tokens: 0 until a token was refused.
+    offset_s: AtomicI64,
 }
 
 impl Permit {
@@ -57,7 +69,48 @@ impl Permit {
             scope,
             insert_only,
             life: Duration::from_secs(life.max(TOKEN_LIFE_MIN)),
+            heard_offset_s: AtomicI64::new(0),
+            offset_s: AtomicI64::new(0),
         })
+    }
+
+    /// Takes note of the service's clock.
+    pub(crate) fn hear_clock(&self, server: Option<SystemTime>, now: SystemTime) {
+        let seconds = |time| clock::unix_seconds(time).cast_signed();
+        if let Some(server) = server {
+            let offset = seconds(server) - seconds(now);
+            self.heard_offset_s.store(offset, Ordering::Relaxed);
+        }
+    }
+
+    /// A token was refused: whether there is another. Own keys sign a fresh one, by the service's
+    /// clock if ours is far from it.
+    pub(crate) fn renew(&self) -> bool {
+        let heard = self.heard_offset_s.load(Ordering::Relaxed);
+        if (CLOCK_OFFSET_MIN_S..CLOCK_OFFSET_MAX_S).contains(&heard.abs()) {
+            tracing::warn!("this machine's clock differs from the service's by {heard} s");
+            self.offset_s.store(heard, Ordering::Relaxed);
+        }
+        matches!(self.access, Access::Keys(_))
+    }
+
+    /// The account's keys, if there are any.
+    pub(crate) fn keys(&self) -> Option<&Credentials> {
+        match &self.access {
+            Access::Keys(credentials) => Some(credentials),
+            Access::Token(_) => None,
+        }
+    }
+
+    /// Whether a repeated commit can be seen: by its refusal, or by a callback that comes twice.
+    pub(crate) fn repeat_shows(&self) -> bool {
+        match &self.access {
+            Access::Keys(_) => false,
+            Access::Token(token) => {
+                let policy = token.policy();
+                policy.force_insert_only || policy.callback_url.is_some()
+            }
+        }
     }
 
     /// The token for a request sent `now`.
@@ -65,7 +118,9 @@ impl Permit {
         match &self.access {
             Access::Token(token) => token.as_ref().clone(),
             Access::Keys(credentials) => {
-                let deadline = clock::unix_seconds(now).saturating_add(self.life.as_secs());
+                let offset_s = self.offset_s.load(Ordering::Relaxed);
+                let now = clock::unix_seconds(now).saturating_add_signed(offset_s);
+                let deadline = now.saturating_add(self.life.as_secs());
                 let mut policy = PutPolicy::new(self.scope.clone(), deadline);
                 policy.insert_only = self.insert_only;
                 UploadToken::sign(credentials, &policy)

@@ -1,28 +1,63 @@
 //! One upload, from its source to the commit.
 //!
-//! Simple on purpose: one lane after the other, every answer checked against the bytes that went
-//! out, the whole hash computed from the same bytes. Nothing is sent twice and nothing is kept for
-//! the next run: a failure ends the upload.
+//! The engine decides, [`driver`] carries on, [`effects`] does: here the pure engine and the pure
+//! dialect meet the source, the journal and the network. The way of a segment is
+//! `engine` → [`Effect::Send`](crate::engine::event::Effect) → `kodo` makes the request →
+//! `transport` sends it → `kodo` reads the answer → `Event::Sent` → `Effect::Record` → `journal`
+//! syncs → `Event::Recorded`: only now the segment counts.
 
 mod access;
-mod form;
-mod plan;
-mod sender;
+mod driver;
+mod effects;
+mod hashes;
+mod meter;
+mod recorder;
 mod settle;
-mod v1;
-mod v2;
+mod watch;
+
+use std::sync::Arc;
 
 pub(crate) use access::{Access, Permit};
-pub use plan::Protocol;
-pub(crate) use plan::{Plan, Wish};
-pub(crate) use sender::{Sender, UploadHosts};
+pub(crate) use effects::{AnswerLimits, random_bytes};
+pub(crate) use recorder::Recorder;
+pub(crate) use settle::Outcome;
 
+use crate::api::Api;
+use crate::clock;
+use crate::engine::event::Notice;
+use crate::engine::plan::{self, Wishes};
+use crate::engine::record::Checkpoint;
+use crate::engine::{Engine, Limits};
 use crate::error::Error;
 use crate::events::{Event, Listener};
-use crate::kodo::{AnswerForm, Commit, Etag, Stored};
-use crate::model::{Bucket, Failure, FailureKind};
+use crate::kodo::Commit;
+use crate::model::{Bucket, Endpoint};
 use crate::source::FileSource;
+use crate::stop::Stop;
 use crate::transport::Transport;
+use crate::uploader::effects::Executor;
+use crate::uploader::meter::Meter;
+use crate::uploader::watch::Watched;
+
+/// Which protocol a file above the threshold takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// v1, except where it would overwrite what v2 and form would not.
+    #[default]
+    Auto,
+    /// Resumable v1: blocks of 4 MiB, sent in chunks.
+    V1,
+    /// Resumable v2: numbered parts.
+    V2,
+}
+
+/// The upload hosts of a bucket.
+#[derive(Clone, Debug)]
+pub(crate) struct UploadHosts {
+    /// Best first; never empty.
+    pub(crate) endpoints: Vec<Endpoint>,
+}
 
 /// All that one upload needs.
 pub(crate) struct Job {
@@ -30,103 +65,145 @@ pub(crate) struct Job {
     pub(crate) commit: Commit,
     pub(crate) source: FileSource,
     pub(crate) permit: Permit,
-    pub(crate) plan: Plan,
+    pub(crate) protocol: Protocol,
+    pub(crate) threshold: Option<u64>,
+    pub(crate) part_len: u64,
+    pub(crate) limits: Limits,
+    pub(crate) answer_limits: AnswerLimits,
     pub(crate) hosts: UploadHosts,
+    /// Where stat goes, if anyone may look.
+    pub(crate) management: Option<Endpoint>,
     pub(crate) transport: Transport,
+    pub(crate) api: Api,
+    pub(crate) recorder: Recorder,
+    /// What an earlier run recorded.
+    pub(crate) checkpoint: Checkpoint,
+    /// Seed of the jitter.
+    pub(crate) seed: u64,
     pub(crate) listener: Listener,
-}
-
-/// A finished upload.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    /// The service's answer to the commit.
-    pub(crate) stored: Stored,
-    /// The object's hash, computed from the bytes that were sent.
-    pub(crate) hash: Etag,
-    /// Whether the answer carried the same hash.
-    pub(crate) hash_confirmed: bool,
-    /// Bytes of the source handed to the network.
-    pub(crate) sent_bytes: u64,
-}
-
-/// What an upload works with while it runs.
-struct Run {
-    bucket: Bucket,
-    commit: Commit,
-    sender: Sender,
-    answer_form: AnswerForm,
+    pub(crate) stop: Stop,
 }
 
 /// Uploads.
 pub(crate) async fn upload(job: Job) -> Result<Outcome, Error> {
-    job.listener.tell(&Event::Started {
-        size: job.source.len(),
-        protocol: job.plan.name(),
+    let size = job.source.len();
+    let stop = job.stop.clone();
+    let (part_len, protocol) = (job.part_len, job.protocol);
+    let (mut engine, executor) = start(job);
+    let meter = Arc::clone(&executor.meter);
+    let resumed_bytes = engine.safe_bytes();
+    meter.tell(&Event::Started {
+        size,
+        protocol: name(engine.layout().protocol),
+        resumed_bytes,
     });
-    if let Plan::Parts {
-        part_len,
-        raised: true,
-    } = job.plan
-    {
-        job.listener.tell(&Event::Notice(format!(
-            "the parts have {part_len} bytes each: smaller ones would be more than 10000"
+    meter.safe(resumed_bytes);
+    if engine.layout().protocol == plan::Protocol::Parts && engine.layout().lane_len > part_len {
+        meter.tell(&Event::Notice(format!(
+            "the parts have {} bytes each: shorter ones would be more than {}",
+            engine.layout().lane_len,
+            plan::PARTS_MAX
         )));
     }
-    let mut run = Run {
-        answer_form: job.permit.answer_form(),
-        sender: Sender::new(
-            job.transport,
-            job.hosts,
-            job.permit,
-            job.source,
-            job.listener,
-        ),
+    if let Some(wished) = wished(protocol).filter(|wished| *wished != engine.layout().protocol)
+        && resumed_bytes > 0
+    {
+        meter.tell(&Event::Notice(format!(
+            "an earlier run began this upload with {}, not {}; it goes on so",
+            name(engine.layout().protocol),
+            name(wished),
+        )));
+    }
+    let ended = driver::drive(&mut engine, &executor, &stop, |notice| hear(notice, &meter)).await;
+    settle::settle(ended, &engine, executor, resumed_bytes).await
+}
+
+/// The engine and what its effects are carried out with.
+fn start(job: Job) -> (Engine, Arc<Executor>) {
+    let began = clock::unix_seconds(clock::wall());
+    let wishes = Wishes {
+        protocol: wished(job.protocol),
+        threshold: job.threshold,
+        part_len: job.part_len,
+        blocks_unsafe: job.protocol == Protocol::Auto && job.permit.v1_would_overwrite(),
+    };
+    let engine_job = crate::engine::Job {
+        size: job.source.len(),
+        wishes,
+        hosts: job
+            .hosts
+            .endpoints
+            .iter()
+            .map(|host| host.authority().to_owned())
+            .collect(),
+        can_stat: job.management.is_some()
+            && job.permit.keys().is_some()
+            && job.commit.key().is_some(),
+        repeat_shows: job.permit.repeat_shows(),
+        unix_now: began,
+        seed: job.seed,
+    };
+    let engine = Engine::new(engine_job, job.limits, job.checkpoint);
+    let executor = Executor {
+        transport: job.transport,
+        api: job.api,
+        hosts: job.hosts.endpoints,
+        management: job.management,
+        meter: Arc::new(Meter::new(job.source.len(), job.listener)),
+        source: Watched::new(job.source),
         bucket: job.bucket,
         commit: job.commit,
+        permit: job.permit,
+        recorder: job.recorder,
+        limits: job.answer_limits,
+        hashes: Default::default(),
+        began,
     };
-    let (stored, hash) = match job.plan {
-        Plan::Form => run.form().await?,
-        Plan::Blocks => run.blocks().await?,
-        Plan::Parts { part_len, .. } => run.parts(part_len).await?,
-    };
-    let hash_confirmed = confirm(&stored, hash, &run)
-        .map_err(|failure| Error::from_failure("trust the stored object", failure))?;
-    Ok(Outcome {
-        stored,
-        hash,
-        hash_confirmed,
-        sent_bytes: run.sender.sent_bytes(),
-    })
+    (engine, Arc::new(executor))
 }
 
-impl Run {
-    /// The error of a step that failed at the host in use.
-    fn error(&self, doing: &str, failure: Failure) -> Error {
-        Error::from_failure(&format!("{doing} at {}", self.sender.endpoint()), failure)
+/// Passes the engine's notices on.
+fn hear(notice: &Notice, meter: &Meter) {
+    let event = match notice {
+        Notice::Progress { safe_bytes } => return meter.safe(*safe_bytes),
+        Notice::Retrying {
+            failure,
+            wait,
+            attempts,
+            ..
+        } => Event::Retrying {
+            failure: failure.clone(),
+            wait: *wait,
+            attempts: *attempts,
+        },
+        Notice::LaneRestarted { lane, why } => Event::Notice(format!(
+            "lane {lane} starts again from its first byte: {why}"
+        )),
+        Notice::StartedOver { why } => {
+            meter.safe(0);
+            Event::Notice(format!("the upload starts over: {why}"))
+        }
+        Notice::FormGivenUp => {
+            Event::Notice("one request for all failed; the file goes in lanes".to_owned())
+        }
+    };
+    meter.tell(&event);
+}
+
+/// The protocol that was asked for, in the engine's words; none for the rules to decide.
+fn wished(protocol: Protocol) -> Option<plan::Protocol> {
+    match protocol {
+        Protocol::Auto => None,
+        Protocol::V1 => Some(plan::Protocol::Blocks),
+        Protocol::V2 => Some(plan::Protocol::Parts),
     }
 }
 
-/// Compares the commit's answer with what was sent. False where it says nothing about it.
-fn confirm(stored: &Stored, hash: Etag, run: &Run) -> Result<bool, Failure> {
-    let differs = |what: String| Failure {
-        request_id: stored.request_id.clone(),
-        ..Failure::new(FailureKind::Mismatch, what)
-    };
-    let asked = run.commit.key().map(|key| key.as_str());
-    if let (AnswerForm::HashAndKey, Some(asked), Some(given)) =
-        (run.answer_form, asked, stored.key.as_deref())
-        && asked != given
-        && !run.sender.may_rename()
-    {
-        return Err(differs(format!(
-            "the service stored `{given}` where `{asked}` was asked for"
-        )));
-    }
-    match stored.hash {
-        None => Ok(false),
-        Some(theirs) if theirs == hash => Ok(true),
-        Some(theirs) => Err(differs(format!(
-            "its hash is {theirs}, and that of the bytes sent is {hash}"
-        ))),
+/// The word for a protocol in events.
+fn name(protocol: plan::Protocol) -> &'static str {
+    match protocol {
+        plan::Protocol::Form => "form",
+        plan::Protocol::Blocks => "v1",
+        plan::Protocol::Parts => "v2",
     }
 }

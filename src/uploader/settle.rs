@@ -1,65 +1,125 @@
-//! Before a commit: is the source still what was sent?
+//! The end of an upload: from the engine's outcome to what the user is told.
 
-use crate::error::Error;
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::engine::event;
+use crate::error::{Error, ErrorKind};
 use crate::events::Event;
-use crate::kodo::{Etag, EtagHasher};
-use crate::model::{ByteSpan, Failure};
-use crate::source::FileSource;
-use crate::uploader::Run;
+use crate::kodo::{Etag, Stored};
+use crate::model::{Failure, FailureKind};
+use crate::uploader::effects::Executor;
+use crate::uploader::recorder::Recorder;
 
-/// How often a file that is touched while it is read again is read once more.
-const REREADS_MAX: u32 = 3;
+/// What to do when the same call goes on where it was.
+const AGAIN: &str = "run the same line again to go on";
 
-impl Run {
-    /// Fails unless the source's bytes are those that gave `hash`, in parts of `part_len`.
-    ///
-    /// A file that nobody touched is not read again. One that was touched, renamed or linked
-    /// without other bytes goes on: the bytes are believed, not the clock.
-    pub(super) async fn settle(&self, hash: Etag, part_len: Option<u64>) -> Result<(), Error> {
-        let settled = self.settled(hash, part_len).await;
-        settled.map_err(|failure| self.error("commit the upload", failure))
+/// A finished upload.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The service's answer to the commit; none when a look told that the object is there.
+    pub(crate) stored: Option<Stored>,
+    /// The object's hash, computed from the bytes that were sent.
+    pub(crate) hash: Etag,
+    /// Whether the service showed the same hash.
+    pub(crate) hash_confirmed: bool,
+    /// Bytes that an earlier run had stored.
+    pub(crate) resumed_bytes: u64,
+    /// Bytes of the source handed to the network in this run.
+    pub(crate) sent_bytes: u64,
+    /// Those of them that had been handed over before.
+    pub(crate) resent_bytes: u64,
+}
+
+/// Ends the journal as `ended` asks for and says what happened.
+pub(crate) async fn settle(
+    ended: event::Outcome,
+    engine: &Engine,
+    executor: Arc<Executor>,
+    resumed_bytes: u64,
+) -> Result<Outcome, Error> {
+    let meter = Arc::clone(&executor.meter);
+    let size = executor.source.source().len();
+    let safe_bytes = engine.safe_bytes();
+    let changed = executor
+        .source
+        .source()
+        .changed("it has other bytes than were sent");
+    let can_go_on = executor.recorder.is_kept();
+    // All requests ended with the driver, so this is the last one who holds it.
+    let recorder = Arc::into_inner(executor).map(|executor| executor.recorder);
+    let stored = matches!(
+        ended,
+        event::Outcome::Done | event::Outcome::CallbackFailed(_)
+    );
+    if let Some(why) = end(recorder, stored).await {
+        meter.tell(&Event::Notice(why));
     }
-
-    async fn settled(&self, hash: Etag, part_len: Option<u64>) -> Result<(), Failure> {
-        let mut source = self.sender.source().clone();
-        for _ in 0..REREADS_MAX {
-            let Some(change) = source.change().await? else {
-                return Ok(());
-            };
-            if change.resized {
-                return Err(source.changed(&change.how));
-            }
-            self.sender.tell(&Event::Notice(format!(
-                "{}: {}; reading it again",
-                source.path().display(),
-                change.how
-            )));
-            source = source.accept(change);
-            if rehash(&source, part_len).await? != hash {
-                return Err(source.changed("it has other bytes than were sent"));
-            }
+    let next = if can_go_on {
+        AGAIN
+    } else {
+        "run the same line again"
+    };
+    match ended {
+        event::Outcome::Done => {
+            let finished = meter.take_finished()?;
+            let sent_bytes = meter.sent_bytes();
+            Ok(Outcome {
+                stored: finished.stored,
+                hash: finished.hash,
+                hash_confirmed: finished.hash_confirmed,
+                resumed_bytes,
+                sent_bytes,
+                resent_bytes: sent_bytes.saturating_sub(size.saturating_sub(resumed_bytes)),
+            })
         }
-        match source.change().await? {
-            None => Ok(()),
-            Some(change) => Err(source.changed(&change.how)),
+        event::Outcome::CallbackFailed(failure) => {
+            Err(Error::from_failure("finish the upload", failure))
+        }
+        event::Outcome::Stopped => {
+            let what = format!("stopped with {safe_bytes} of {size} bytes safe");
+            Err(Error::new(ErrorKind::Interrupted, what)
+                .next(next)
+                .safe(safe_bytes))
+        }
+        event::Outcome::SourceChanged => {
+            Err(Error::from_failure("finish the upload", changed).safe(safe_bytes))
+        }
+        event::Outcome::Unknown(failure) => Err(unknown(failure).safe(safe_bytes)),
+        event::Outcome::Failed { failure, again } => {
+            Err(failed(failure, again, next, safe_bytes, size).safe(safe_bytes))
         }
     }
 }
 
-/// The etag of the whole source: v1's, or v2's with parts of `part_len`.
-async fn rehash(source: &FileSource, part_len: Option<u64>) -> Result<Etag, Failure> {
-    let whole = ByteSpan::new(0, source.len());
-    let mut parts = Vec::new();
-    for span in whole.pieces(part_len.unwrap_or(whole.len)) {
-        let mut hasher = EtagHasher::new();
-        let mut reader = source.read(span);
-        while let Some(bytes) = reader.next().await {
-            hasher.update(&bytes?);
-        }
-        parts.push((span.len, hasher.finish()));
+/// Removes or closes the journal; says what went wrong with that.
+async fn end(recorder: Option<Recorder>, stored: bool) -> Option<String> {
+    let recorder = recorder?;
+    let ended = if stored {
+        recorder.remove().await
+    } else {
+        recorder.close().await
+    };
+    ended
+        .err()
+        .map(|why| format!("the upload's journal: {why}"))
+}
+
+fn failed(failure: Failure, again: bool, next: &str, safe_bytes: u64, size: u64) -> Error {
+    let is_the_sources = failure.kind == FailureKind::Source;
+    let mut error = Error::from_failure("finish the upload", failure);
+    if safe_bytes > 0 && !is_the_sources {
+        error = error.add(&format!("{safe_bytes} of {size} bytes are safe"));
     }
-    match (part_len, parts.as_slice()) {
-        (None, [(_, etag)]) => Ok(*etag),
-        _ => Ok(Etag::of_parts(&parts)),
+    match again {
+        true => error.next(next),
+        false => error,
     }
+}
+
+/// The commit may or may not have taken effect.
+fn unknown(failure: Failure) -> Error {
+    let what = format!("the object may be stored, and nobody can tell: {failure}");
+    Error::new(ErrorKind::OutcomeUnknown, what)
+        .next("look whether the object is there; everything needed to go on is kept")
 }

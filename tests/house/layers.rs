@@ -20,7 +20,9 @@ enum Ring {
 const ROOMS: &[(&str, Ring, &[&str])] = &[
     ("model", Ring::Pure, &[]),
     ("kodo", Ring::Pure, &["model"]),
+    ("engine", Ring::Pure, &["model"]),
     ("clock", Ring::Io, &[]),
+    ("journal", Ring::Io, &["clock", "engine", "model"]),
     ("source", Ring::Io, &["clock", "kodo", "model"]),
     ("transport", Ring::Io, &["clock", "kodo", "model"]),
     ("api", Ring::Io, &["clock", "kodo", "model"]),
@@ -28,6 +30,7 @@ const ROOMS: &[(&str, Ring, &[&str])] = &[
     ("uploader", Ring::Composition, &[]),
     ("client", Ring::Composition, &[]),
     ("events", Ring::Composition, &[]),
+    ("stop", Ring::Composition, &[]),
     ("config", Ring::Composition, &[]),
     ("error", Ring::Composition, &[]),
     ("cli", Ring::Composition, &[]),

@@ -49,13 +49,15 @@ fn put_file() {
         (5_000_000, 5_000_000, Verified::Object)
     );
     assert!(done.request_id.is_some());
-    assert!(String::from_utf8_lossy(&done.answer).contains(&done.hash));
+    let answer = done.answer.unwrap();
+    assert!(String::from_utf8_lossy(&answer).contains(&done.hash));
     let heard = heard.lock().unwrap();
     assert!(matches!(
         heard[0],
         Event::Started {
             size: 5_000_000,
-            protocol: "v1"
+            protocol: "v1",
+            resumed_bytes: 0,
         }
     ));
     let mut last = 0;

@@ -1,0 +1,156 @@
+//! What is remembered of unfinished uploads: opens the journal of the one at hand.
+
+use std::path::{Path, PathBuf};
+
+use crate::client::hosts::HostBook;
+use crate::clock;
+use crate::engine::record::Checkpoint;
+use crate::error::{Error, ErrorKind};
+use crate::events::{Event, Listener};
+use crate::journal::disk::{Note, Opened};
+use crate::journal::header::{self, Header, SourcePath, Target};
+use crate::journal::queue::Journal;
+use crate::journal::{OpenError, Unavailable};
+use crate::kodo::AccessKey;
+use crate::model::{Bucket, ObjectKey};
+use crate::source::FileSource;
+use crate::uploader::Recorder;
+
+/// The kind of service in journals. Others will have another word.
+const SERVICE: &str = "kodo";
+
+/// Where and whether uploads are remembered.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) store_name: Option<String>,
+    /// An upload that could not be resumed is not begun.
+    pub(super) required: bool,
+}
+
+/// What makes an upload this one and no other.
+pub(super) struct Errand<'a> {
+    pub(super) access_key: &'a AccessKey,
+    pub(super) bucket: &'a Bucket,
+    pub(super) key: Option<&'a ObjectKey>,
+    pub(super) source: &'a FileSource,
+}
+
+impl Memory {
+    /// Opens the journal of `errand`: where its records go, and what an earlier run recorded.
+    ///
+    /// Without a journal the upload goes on unremembered, and says so, unless one is required.
+    pub(super) async fn open(
+        &self,
+        errand: &Errand<'_>,
+        hosts: &HostBook,
+        listener: &Listener,
+    ) -> Result<(Recorder, Checkpoint), Error> {
+        let nothing = || (Recorder::new(None), Checkpoint::default());
+        let Some(state_dir) = &self.state_dir else {
+            return match self.required {
+                true => Err(Error::new(
+                    ErrorKind::Config,
+                    "resume is required, and there is no state directory",
+                )
+                .next("name one")),
+                false => Ok(nothing()),
+            };
+        };
+        let header = self.header(errand, hosts);
+        let opened = match Journal::open(state_dir, header).await {
+            Ok(opened) => opened,
+            Err(OpenError::Held { owner }) => {
+                let held = OpenError::Held { owner };
+                return Err(
+                    Error::new(ErrorKind::Held, held.to_string()).next("wait for it, or stop it")
+                );
+            }
+            Err(OpenError::Unavailable(why)) => {
+                self.do_without(&why, listener)?;
+                return Ok(nothing());
+            }
+        };
+        let Opened {
+            journal,
+            checkpoint,
+            notes,
+        } = opened;
+        for note in &notes {
+            if let Note::Unavailable(why) = note {
+                self.do_without(why, listener)?;
+            } else {
+                listener.tell(&Event::Notice(words(note)));
+            }
+        }
+        Ok((Recorder::new(Some(journal)), checkpoint))
+    }
+
+    fn header(&self, errand: &Errand<'_>, hosts: &HostBook) -> Header {
+        let facts = errand.source.facts();
+        Header {
+            target: Target {
+                service: SERVICE.to_owned(),
+                access_key: errand.access_key.as_str().to_owned(),
+                store: self.store_name.clone().unwrap_or_else(|| hosts.store()),
+                bucket: errand.bucket.clone(),
+                key: errand.key.cloned(),
+            },
+            source: header::Source {
+                path: SourcePath::new(&canonical(errand.source.path())),
+                size: errand.source.len(),
+                mtime_ns: facts.mtime_ns,
+                ctime_ns: facts.ctime_ns,
+                device: facts.device,
+                inode: facts.inode,
+            },
+            created: clock::unix_seconds(clock::wall()),
+        }
+    }
+
+    /// Says that the upload cannot be resumed; fails if it must be.
+    fn do_without(&self, why: &Unavailable, listener: &Listener) -> Result<(), Error> {
+        if self.required {
+            return Err(Error::new(
+                ErrorKind::Local,
+                format!("the upload could not be resumed: {why}"),
+            )
+            .next("mend the state directory, name another, or do without resume"));
+        }
+        let what = format!("{why}; the upload goes on, but could not be resumed");
+        listener.tell(&Event::Notice(what));
+        Ok(())
+    }
+}
+
+/// The path as the file system has it; as it was given where that cannot be told.
+fn canonical(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// A note for people.
+fn words(note: &Note) -> String {
+    match note {
+        Note::TailCut { bytes } => {
+            format!("the journal's last {bytes} bytes were torn; what they held is sent again")
+        }
+        Note::Damaged => "the journal is damaged; the upload begins anew".to_owned(),
+        Note::Senseless { records } => {
+            format!("the journal's last {records} records make no sense and were dropped")
+        }
+        Note::Resized {
+            was,
+            now,
+            safe_bytes: (then, still),
+        } => format!(
+            "the source went from {was} to {now} bytes since the last run; of {then} bytes that \
+             were safe, {still} still are"
+        ),
+        Note::Touched { was } => format!(
+            "the source is not the file it was ({}), or was touched; its bytes are compared with \
+             what was sent",
+            was.path
+        ),
+        Note::Unavailable(why) => why.to_string(),
+    }
+}
