@@ -71,7 +71,7 @@ mod stop;
 mod transport;
 mod uploader;
 
-pub use client::{Done, PutFile, Uploader, UploaderBuilder, Verified};
+pub use client::{Done, Put, Uploader, UploaderBuilder, Verified};
 pub use error::{Error, ErrorKind};
 pub use events::Event;
 pub use stop::Stop;

@@ -9,7 +9,7 @@ use crate::cli::event::Event;
 use crate::cli::progress::Progress;
 use crate::cli::service::Remote;
 use crate::cli::terminal::{Terminal, printable};
-use crate::client::{Done, PutFile, Uploader};
+use crate::client::{Done, Put, Uploader};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 
@@ -46,7 +46,7 @@ pub(crate) async fn put(
 }
 
 /// The upload that the flags describe.
-fn request(arguments: &PutArgs, uploader: &Uploader, bucket: &str, key: Option<&str>) -> PutFile {
+fn request(arguments: &PutArgs, uploader: &Uploader, bucket: &str, key: Option<&str>) -> Put {
     let mut upload = uploader.put_file(bucket, key.unwrap_or_default(), &arguments.file);
     if key.is_none() {
         upload = upload.no_key();

@@ -10,7 +10,7 @@ use crate::config::{Config, Effective, Origin, Settings};
 use crate::error::{Error, ErrorKind};
 use crate::kodo::{EtagHasher, UploadToken};
 use crate::model::ByteSpan;
-use crate::source::FileSource;
+use crate::source::Source;
 
 /// `haul etag FILE…`: prints `hash TAB file`.
 pub(crate) async fn etag(files: &[PathBuf], terminal: &Terminal) -> Result<(), Error> {
@@ -31,7 +31,7 @@ pub(crate) async fn etag(files: &[PathBuf], terminal: &Terminal) -> Result<(), E
 
 /// A file's etag and size.
 async fn etag_of(path: &Path) -> Result<(String, u64), crate::model::Failure> {
-    let source = FileSource::open(path).await?;
+    let source = Source::open(path).await?;
     let mut reader = source.read(ByteSpan::new(0, source.len()));
     let mut hasher = EtagHasher::new();
     while let Some(bytes) = reader.next().await {

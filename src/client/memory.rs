@@ -13,7 +13,7 @@ use crate::journal::queue::Journal;
 use crate::journal::{OpenError, Unavailable};
 use crate::kodo::AccessKey;
 use crate::model::{Bucket, ObjectKey};
-use crate::source::FileSource;
+use crate::source::{FileSource, Source};
 use crate::uploader::Recorder;
 
 /// The kind of service in journals. Others will have another word.
@@ -33,7 +33,7 @@ pub(super) struct Errand<'a> {
     pub(super) access_key: &'a AccessKey,
     pub(super) bucket: &'a Bucket,
     pub(super) key: Option<&'a ObjectKey>,
-    pub(super) source: &'a FileSource,
+    pub(super) source: &'a Source,
 }
 
 impl Memory {
@@ -47,6 +47,10 @@ impl Memory {
         listener: &Listener,
     ) -> Result<(Recorder, Checkpoint), Error> {
         let nothing = || (Recorder::new(None), Checkpoint::default());
+        let Source::File(file) = errand.source else {
+            // Bytes in memory die with the process: there is nothing to go on with.
+            return Ok(nothing());
+        };
         let Some(state_dir) = &self.state_dir else {
             return match self.required {
                 true => Err(Error::new(
@@ -57,7 +61,7 @@ impl Memory {
                 false => Ok(nothing()),
             };
         };
-        let header = self.header(errand, hosts);
+        let header = self.header(errand, file, hosts);
         let opened = match Journal::open(state_dir, header).await {
             Ok(opened) => opened,
             Err(OpenError::Held { owner }) => {
@@ -86,8 +90,8 @@ impl Memory {
         Ok((Recorder::new(Some(journal)), checkpoint))
     }
 
-    fn header(&self, errand: &Errand<'_>, hosts: &HostBook) -> Header {
-        let facts = errand.source.facts();
+    fn header(&self, errand: &Errand<'_>, file: &FileSource, hosts: &HostBook) -> Header {
+        let facts = file.facts();
         Header {
             target: Target {
                 service: SERVICE.to_owned(),
@@ -97,8 +101,8 @@ impl Memory {
                 key: errand.key.cloned(),
             },
             source: header::Source {
-                path: SourcePath::new(&canonical(errand.source.path())),
-                size: errand.source.len(),
+                path: SourcePath::new(&canonical(file.path())),
+                size: file.len(),
                 mtime_ns: facts.mtime_ns,
                 ctime_ns: facts.ctime_ns,
                 device: facts.device,

@@ -8,12 +8,15 @@ mod put;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 pub use builder::UploaderBuilder;
-pub use put::{Done, PutFile, Verified};
+pub use put::{Done, Put, Verified};
 
 use crate::api::Api;
 use crate::client::hosts::{HostBook, Role};
 use crate::client::memory::Memory;
+use crate::client::put::What;
 use crate::clock;
 use crate::engine::Limits;
 use crate::error::{Error, ErrorKind};
@@ -70,14 +73,37 @@ impl Uploader {
 
     /// Uploads the file at `path` to `bucket` under `key`. Await the builder to run it.
     ///
-    /// An object that is there is replaced, unless [`PutFile::insert_only`] forbids it.
+    /// An object that is there is replaced, unless [`Put::insert_only`] forbids it.
     pub fn put_file(
         &self,
         bucket: impl Into<String>,
         key: impl Into<String>,
         path: impl Into<PathBuf>,
-    ) -> PutFile {
-        PutFile::new(self.clone(), bucket.into(), key.into(), path.into())
+    ) -> Put {
+        Put::new(
+            self.clone(),
+            bucket.into(),
+            key.into(),
+            What::File(path.into()),
+        )
+    }
+
+    /// Uploads `data` to `bucket` under `key`. Await the builder to run it.
+    ///
+    /// The bytes are held until the upload ends; clones of [`Bytes`] cost nothing. Unlike a file,
+    /// data is not remembered in the state directory: it would not be there after a crash.
+    pub fn put_data(
+        &self,
+        bucket: impl Into<String>,
+        key: impl Into<String>,
+        data: impl Into<Bytes>,
+    ) -> Put {
+        Put::new(
+            self.clone(),
+            bucket.into(),
+            key.into(),
+            What::Data(data.into()),
+        )
     }
 
     /// What the service tells of an object. Needs the keys.

@@ -1,4 +1,4 @@
-//! One upload of a file, as a program asks for it.
+//! One upload, as a program asks for it.
 
 use std::future::IntoFuture;
 use std::path::PathBuf;
@@ -14,18 +14,18 @@ use crate::error::{Error, ErrorKind};
 use crate::events::{Event, Listener};
 use crate::kodo::{AccessKey, Commit, CommitError};
 use crate::model::{Bucket, Endpoint, ObjectKey};
-use crate::source::FileSource;
+use crate::source::Source;
 use crate::stop::Stop;
 use crate::uploader::{self, Access, Job, Outcome, Permit, random_bytes};
 
 /// An upload that is about to be made: `.await` it.
 #[derive(Clone, Debug)]
 #[must_use = "an upload only happens when it is awaited"]
-pub struct PutFile {
+pub struct Put {
     uploader: Uploader,
     bucket: String,
     key: Option<String>,
-    path: PathBuf,
+    what: What,
     file_name: Option<String>,
     mime_type: Option<String>,
     metadata: Vec<(String, String)>,
@@ -33,6 +33,15 @@ pub struct PutFile {
     insert_only: bool,
     listener: Listener,
     stop: Stop,
+}
+
+/// What is uploaded.
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    /// The file at this path.
+    File(PathBuf),
+    /// These bytes.
+    Data(Bytes),
 }
 
 /// A finished upload.
@@ -83,13 +92,13 @@ impl Verified {
     }
 }
 
-impl PutFile {
-    pub(super) fn new(uploader: Uploader, bucket: String, key: String, path: PathBuf) -> Self {
+impl Put {
+    pub(super) fn new(uploader: Uploader, bucket: String, key: String, what: What) -> Self {
         Self {
             uploader,
             bucket,
             key: Some(key),
-            path,
+            what,
             file_name: None,
             mime_type: None,
             metadata: Vec::new(),
@@ -160,7 +169,10 @@ impl PutFile {
         let commit = self
             .commit(key.clone())
             .map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))?;
-        let source = FileSource::open(&self.path).await;
+        let source = match &self.what {
+            What::File(path) => Source::open(path).await,
+            What::Data(bytes) => Ok(Source::Bytes(bytes.clone())),
+        };
         let source = source.map_err(|failure| Error::from_failure("open the file", failure))?;
         let size = source.len();
         let inner = &self.uploader.inner;
@@ -218,7 +230,10 @@ impl PutFile {
 
     /// What is said about the object.
     fn commit(&self, key: Option<ObjectKey>) -> Result<Commit, CommitError> {
-        let own_name = self.path.file_name().and_then(|name| name.to_str());
+        let own_name = match &self.what {
+            What::File(path) => path.file_name().and_then(|name| name.to_str()),
+            What::Data(_) => None,
+        };
         let mut commit = Commit::new(key);
         // A name that is no UTF-8 cannot be told; the object does without.
         if let Some(name) = self.file_name.as_deref().or(own_name) {
@@ -261,7 +276,7 @@ impl PutFile {
     }
 }
 
-impl IntoFuture for PutFile {
+impl IntoFuture for Put {
     type Output = Result<Done, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 

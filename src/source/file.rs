@@ -9,10 +9,7 @@ use bytes::Bytes;
 
 use crate::model::{ByteSpan, Failure, FailureKind};
 use crate::source::identity::{Change, Facts, Identity};
-
-/// Bytes per read: large enough that system calls cost nothing beside hashing, small enough that
-/// memory stays small whatever a segment's size.
-const READ_LEN: u64 = 256 * 1024;
+use crate::source::span::PIECE_LEN;
 
 /// A regular file, open from the first byte to the commit. Cloning shares the descriptor.
 #[derive(Clone, Debug)]
@@ -23,8 +20,7 @@ pub(crate) struct FileSource {
 }
 
 impl FileSource {
-    /// Opens the file at `path`; follows symbolic links. Anything that is no regular file is
-    /// refused, and never waited for.
+    /// Opens the file at `path`; see [`Source::open`](crate::source::Source::open).
     pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
         let path = path.to_owned();
         blocking(move || Self::open_now(path)).await
@@ -65,15 +61,6 @@ impl FileSource {
         &self.path
     }
 
-    /// A reader of `span`, which must lie within the source.
-    pub(crate) fn read(&self, span: ByteSpan) -> SpanReader {
-        assert!(span.end() <= self.len(), "a span beyond the source's end");
-        SpanReader {
-            source: self.clone(),
-            rest: span,
-        }
-    }
-
     /// How the file differs from when it was opened; None if nobody touched it.
     ///
     /// To be asked before a commit: a source that changed must not become an object.
@@ -85,15 +72,6 @@ impl FileSource {
             Ok(source.identity.change_to(Identity::of(&metadata)))
         })
         .await
-    }
-
-    /// Fails if anyone touched the file since it was opened.
-    #[cfg(feature = "cli")]
-    pub(crate) async fn check_unchanged(&self) -> Result<(), Failure> {
-        match self.change().await? {
-            None => Ok(()),
-            Some(change) => Err(self.changed(&change.how)),
-        }
     }
 
     /// The same descriptor, with `change` as the state to compare with from now on. Its size must be
@@ -110,17 +88,19 @@ impl FileSource {
 
     /// The failure of a source that changed.
     pub(crate) fn changed(&self, how: &str) -> Failure {
-        let path = self.path.display();
-        Failure::new(
-            FailureKind::Source,
-            format!("the file changed while it was being uploaded: {how}: {path}"),
-        )
+        changed(how, &self.path.display().to_string())
     }
 
-    /// Reads up to [`READ_LEN`] bytes of `span` from its start.
+    /// The bytes of `span`, which lies within the file and is a piece long at most.
+    pub(super) async fn read_piece(&self, span: ByteSpan) -> Result<Bytes, Failure> {
+        let source = self.clone();
+        blocking(move || source.read_now(span)).await
+    }
+
+    /// Reads all of `span`, or notices that the file ends before it does.
     fn read_now(&self, span: ByteSpan) -> Result<Bytes, Failure> {
-        // At most READ_LEN, so it fits any usize.
-        let wanted = span.len.min(READ_LEN) as usize;
+        // At most a piece, so it fits any usize.
+        let wanted = span.len.min(PIECE_LEN) as usize;
         let mut buffer = vec![0; wanted];
         let mut filled = 0;
         while filled < wanted {
@@ -142,27 +122,12 @@ impl FileSource {
     }
 }
 
-/// Reads one span piece by piece.
-#[derive(Debug)]
-pub(crate) struct SpanReader {
-    source: FileSource,
-    rest: ByteSpan,
-}
-
-impl SpanReader {
-    /// The next piece, at most 256 KiB; None at the span's end.
-    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let (source, span) = (self.source.clone(), self.rest);
-        let read = blocking(move || source.read_now(span)).await;
-        if let Ok(bytes) = &read {
-            let len = bytes.len() as u64;
-            self.rest = ByteSpan::new(span.offset + len, span.len - len);
-        }
-        Some(read)
-    }
+/// The failure of a source, a file or not, that changed.
+pub(super) fn changed(how: &str, what: &str) -> Failure {
+    Failure::new(
+        FailureKind::Source,
+        format!("the file changed while it was being uploaded: {how}: {what}"),
+    )
 }
 
 /// Runs `work` where blocking is allowed.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::model::{ByteSpan, Failure, FailureKind};
-use crate::source::FileSource;
+use crate::source::Source;
 
 /// More than one read, and no multiple of one.
 const LEN: usize = 700_001;
@@ -20,7 +20,7 @@ fn file_with(bytes: &[u8]) -> tempfile::NamedTempFile {
     file
 }
 
-async fn read(source: &FileSource, span: ByteSpan) -> Result<Vec<u8>, Failure> {
+async fn read(source: &Source, span: ByteSpan) -> Result<Vec<u8>, Failure> {
     let mut reader = source.read(span);
     let mut all = Vec::new();
     while let Some(bytes) = reader.next().await {
@@ -36,7 +36,7 @@ async fn read(source: &FileSource, span: ByteSpan) -> Result<Vec<u8>, Failure> {
 async fn reads_by_position() {
     let content = content();
     let file = file_with(&content);
-    let source = FileSource::open(file.path()).await.unwrap();
+    let source = Source::open(file.path()).await.unwrap();
     assert_eq!(source.len(), LEN as u64);
     for (offset, len) in [(600_000, 100_001), (0, LEN), (0, 0), (LEN, 0), (262_143, 2)] {
         let span = ByteSpan::new(offset as u64, len as u64);
@@ -61,7 +61,7 @@ async fn only_regular_files() {
         rows.push((Path::new("/dev/null"), "no regular file"));
     }
     for (path, expected) in rows {
-        let failure = FileSource::open(path).await.unwrap_err();
+        let failure = Source::open(path).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Source);
         assert!(failure.message.contains(expected), "{failure}");
         assert!(failure.message.contains(&path.display().to_string()));
@@ -76,7 +76,7 @@ async fn a_fifo_does_not_hang() {
     let path = dir.path().join("fifo");
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.is_ok_and(|status| status.success()), "mkfifo works");
-    let opened = tokio::time::timeout(Duration::from_secs(10), FileSource::open(&path)).await;
+    let opened = tokio::time::timeout(Duration::from_secs(10), Source::open(&path)).await;
     let failure = opened.expect("it returns at once").unwrap_err();
     assert!(failure.message.contains("no regular file"), "{failure}");
 }
@@ -122,7 +122,7 @@ async fn changes_are_noticed() {
             continue;
         }
         let file = file_with(&content());
-        let source = FileSource::open(file.path()).await.unwrap();
+        let source = Source::open(file.path()).await.unwrap();
         // Change times have the resolution of the kernel's clock tick: change until it shows.
         let mut noticed = None;
         for _ in 0..10_000 {
@@ -142,7 +142,7 @@ async fn changes_are_noticed() {
 #[tokio::test]
 async fn a_short_read_is_a_failure() {
     let file = file_with(&content());
-    let source = FileSource::open(file.path()).await.unwrap();
+    let source = Source::open(file.path()).await.unwrap();
     file.as_file().set_len(300_000).unwrap();
     let whole = ByteSpan::new(0, LEN as u64);
     let failure = read(&source, whole).await.unwrap_err();
@@ -160,9 +160,25 @@ async fn a_replaced_file_goes_on() {
     let other = file_with(b"other");
     let first = file_with(&content());
     std::fs::copy(first.path(), &path).unwrap();
-    let source = FileSource::open(&path).await.unwrap();
+    let source = Source::open(&path).await.unwrap();
     std::fs::copy(other.path(), dir.path().join("new")).unwrap();
     std::fs::rename(dir.path().join("new"), &path).unwrap();
     let whole = ByteSpan::new(0, LEN as u64);
     assert_eq!(read(&source, whole).await.unwrap(), content());
+}
+
+/// Bytes in memory are read like a file, and never change.
+#[tokio::test]
+async fn bytes_are_a_source() {
+    let content = content();
+    let source = Source::Bytes(content.clone().into());
+    assert_eq!(source.len(), LEN as u64);
+    for (offset, len) in [(600_000, 100_001), (0, LEN), (LEN, 0)] {
+        let span = ByteSpan::new(offset as u64, len as u64);
+        assert_eq!(
+            read(&source, span).await.unwrap(),
+            content[offset..offset + len]
+        );
+    }
+    assert!(source.change().await.unwrap().is_none());
 }

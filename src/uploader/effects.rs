@@ -114,7 +114,12 @@ impl Executor {
         match self.source.look().await {
             Ok(None) => Event::SourceSeen { same: true },
             Ok(Some(how)) => {
-                let path = self.source.source().path().display();
+                let path = self
+                    .source
+                    .source()
+                    .path()
+                    .map(|path| path.display().to_string());
+                let path = path.unwrap_or_default();
                 self.note(format!(
                     "{path}: {how}; its bytes are compared with what was sent"
                 ));

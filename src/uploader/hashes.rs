@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use crate::engine::record::{Digest, Seal};
 use crate::kodo::{Etag, EtagHasher};
 use crate::model::{ByteSpan, Failure};
-use crate::source::{FileSource, SpanReader};
+use crate::source::{Source, SpanReader};
 use crate::transport::SourceStream;
 
 /// Hashes of one object's lanes, as far as this process has read them.
@@ -64,7 +64,7 @@ impl LaneHashes {
     /// byte of a form the object exists.
     pub(crate) fn stream(
         &self,
-        source: &FileSource,
+        source: &Source,
         lane: u64,
         done: u64,
         span: ByteSpan,
@@ -97,7 +97,7 @@ impl LaneHashes {
     /// Hashes the recorded segments of a lane again; whether all are what was sent.
     pub(crate) async fn recheck(
         &self,
-        source: &FileSource,
+        source: &Source,
         lane: u64,
         lane_span: ByteSpan,
         seals: &[Seal],
@@ -138,7 +138,7 @@ impl LaneHashes {
 /// A segment on its way out.
 struct Outgoing {
     reader: SpanReader,
-    source: FileSource,
+    source: Source,
     rest: u64,
     reading: Reading,
     expected: Option<Etag>,
@@ -210,7 +210,7 @@ impl Reading {
 }
 
 /// The whole source's CRC-32 and hash, for a form.
-pub(crate) async fn of_source(source: &FileSource) -> Result<(u32, Etag), Failure> {
+pub(crate) async fn of_source(source: &Source) -> Result<(u32, Etag), Failure> {
     let mut state = LaneState::default();
     let span = ByteSpan::new(0, source.len());
     read_all(source.read(span), |bytes| {

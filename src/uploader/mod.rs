@@ -32,7 +32,7 @@ use crate::error::Error;
 use crate::events::{Event, Listener};
 use crate::kodo::Commit;
 use crate::model::{Bucket, Endpoint};
-use crate::source::FileSource;
+use crate::source::Source;
 use crate::stop::Stop;
 use crate::transport::Transport;
 use crate::uploader::effects::Executor;
@@ -63,7 +63,7 @@ pub(crate) struct UploadHosts {
 pub(crate) struct Job {
     pub(crate) bucket: Bucket,
     pub(crate) commit: Commit,
-    pub(crate) source: FileSource,
+    pub(crate) source: Source,
     pub(crate) permit: Permit,
     pub(crate) protocol: Protocol,
     pub(crate) threshold: Option<u64>,

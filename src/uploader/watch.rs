@@ -3,17 +3,17 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::Failure;
-use crate::source::FileSource;
+use crate::source::Source;
 
 /// A source, and the state it was last seen in.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    source: FileSource,
-    last_look: Mutex<FileSource>,
+    source: Source,
+    last_look: Mutex<Source>,
 }
 
 impl Watched {
-    pub(crate) fn new(source: FileSource) -> Self {
+    pub(crate) fn new(source: Source) -> Self {
         Self {
             last_look: Mutex::new(source.clone()),
             source,
@@ -21,7 +21,7 @@ impl Watched {
     }
 
     /// The source, to read from. Its length is the one it was opened with.
-    pub(crate) fn source(&self) -> &FileSource {
+    pub(crate) fn source(&self) -> &Source {
         &self.source
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use haul::{Error, ErrorKind, Event, Protocol, PutFile, Uploader, Verified};
+use haul::{Error, ErrorKind, Event, Protocol, Put, Uploader, Verified};
 
 use crate::world::{Server, World, content};
 
@@ -28,7 +28,7 @@ fn put_file() {
     let path = world.file("f.bin", &content(5_000_000));
     let heard = Arc::new(Mutex::new(Vec::new()));
     let hear = Arc::clone(&heard);
-    let upload: PutFile = uploader(&server)
+    let upload: Put = uploader(&server)
         .put_file("b", "k", path)
         .mime_type("text/plain")
         .meta("color", "red")
@@ -101,7 +101,7 @@ fn automatic_avoids_what_overwrites() {
     let server = Server::new();
     let world = World::new();
     let path = world.file("f", &content(2 << 20));
-    let protocol_of = |put: PutFile| -> &'static str {
+    let protocol_of = |put: Put| -> &'static str {
         let heard = Arc::new(Mutex::new(""));
         let hear = Arc::clone(&heard);
         let put = put.on_event(move |event| {
@@ -168,4 +168,26 @@ fn dropping_the_future_stops_it() {
         .block_on(uploader.stat("b", "k"))
         .unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NoSuchObject);
+}
+
+/// Data in memory goes like a file: by form and in lanes, and an empty one too.
+#[test]
+fn put_data() {
+    let server = Server::new();
+    let uploader = uploader(&server);
+    server.runtime.block_on(async {
+        for len in [0, 1, 1 << 20, (1 << 20) + 1, 5_000_000] {
+            let data: Vec<u8> = (0..len).map(|index| (index % 253) as u8).collect();
+            let etag = haul::kodo::Etag::of(&data);
+            let done = uploader
+                .put_data("b", "data", data)
+                .meta("color", "red")
+                .await
+                .unwrap();
+            assert_eq!((done.size, done.verified), (len, Verified::Object));
+            assert_eq!(done.hash, etag.to_string());
+            let stored = uploader.stat("b", "data").await.unwrap();
+            assert_eq!((stored.size, stored.hash), (len, done.hash));
+        }
+    });
 }
