@@ -14,7 +14,7 @@ use crate::kodo::region::QUERY_HOSTS;
 use crate::kodo::{AccessKey, BLOCK_LEN, Credentials, SecretKey, UploadToken};
 use crate::model::Endpoint;
 use crate::transport::{Transport, client_config};
-use crate::uploader::{AnswerLimits, Protocol};
+use crate::uploader::{AnswerLimits, Protocol, TokenProvider};
 
 /// How long a host may take to accept a connection, unless set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +45,7 @@ pub struct UploaderBuilder {
     access_key: Option<String>,
     secret_key: Option<Secret>,
     token: Option<Secret>,
+    provider: Option<TokenProvider>,
     endpoints: Vec<String>,
     rs_url: Option<String>,
     uc_urls: Vec<String>,
@@ -95,6 +96,25 @@ impl UploaderBuilder {
     /// the keys.
     pub fn upload_token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(Secret::new(token));
+        self
+    }
+
+    /// Somebody who signs upload tokens when asked, in place of keys: the secret key may live on
+    /// another machine.
+    ///
+    /// Asked once for each upload, and again when the service refuses a token. All of an upload's
+    /// tokens must be for the same bucket and policy. An error's text reaches the log and the
+    /// upload's error, so it must hold nothing secret.
+    pub fn token_provider<F, Answer, Failed>(mut self, ask: F) -> Self
+    where
+        F: Fn() -> Answer + Send + Sync + 'static,
+        Answer: Future<Output = Result<String, Failed>> + Send + 'static,
+        Failed: std::fmt::Display,
+    {
+        self.provider = Some(TokenProvider::new(move || {
+            let answer = ask();
+            Box::pin(async move { answer.await.map_err(|failed| failed.to_string()) })
+        }));
         self
     }
 
@@ -248,6 +268,7 @@ impl UploaderBuilder {
                 },
                 credentials: self.keys()?,
                 token,
+                provider: self.provider.clone(),
                 transport: Transport::new(tls.clone(), connect_timeout),
                 api: Api::new(tls, connect_timeout),
                 hosts: self.host_book()?,

@@ -24,7 +24,7 @@ use crate::kodo::manage::{self, ListPage, ListQuery, ObjectInfo, PAGE_LEN_MAX};
 use crate::kodo::{Credentials, UploadToken};
 use crate::model::{Answer, Bucket, FailureKind, ObjectKey, Request};
 use crate::transport::Transport;
-use crate::uploader::{Access, AnswerLimits, Protocol};
+use crate::uploader::{Access, AnswerLimits, Protocol, TokenProvider};
 
 /// Uploads files into Kodo, and asks about what is there.
 ///
@@ -54,6 +54,7 @@ pub struct Uploader {
 struct Inner {
     credentials: Option<Credentials>,
     token: Option<UploadToken>,
+    provider: Option<TokenProvider>,
     transport: Transport,
     api: Api,
     hosts: HostBook,
@@ -161,9 +162,14 @@ impl Uploader {
         ListPage::read(&answer, clock::wall()).map_err(|it| Error::from_failure(&doing, it))
     }
 
-    /// By what right uploads are made: the ready token goes before the keys.
-    fn access(&self) -> Result<Access, Error> {
-        match (&self.inner.token, &self.inner.credentials) {
+    /// By what right an upload is made: a provider goes before a ready token, and that before keys.
+    async fn access(&self) -> Result<Access, Error> {
+        let inner = &self.inner;
+        if let Some(provider) = &inner.provider {
+            let first = provider.token().await?;
+            return Ok(Access::Provider(provider.clone(), Box::new(first)));
+        }
+        match (&inner.token, &inner.credentials) {
             (Some(token), _) => Ok(Access::Token(Box::new(token.clone()))),
             (None, Some(credentials)) => Ok(Access::Keys(credentials.clone())),
             (None, None) => Err(no_keys("upload")),

@@ -176,7 +176,7 @@ impl Put {
         let source = source.map_err(|failure| Error::from_failure("open the file", failure))?;
         let size = source.len();
         let inner = &self.uploader.inner;
-        let access = self.uploader.access()?;
+        let access = self.uploader.access().await?;
         let access_key = account(&access)?;
         let now = clock::wall();
         let permit = Permit::new(access, &bucket, key.as_ref(), self.insert_only, size, now)?;
@@ -289,7 +289,7 @@ impl IntoFuture for Put {
 fn account(access: &Access) -> Result<AccessKey, Error> {
     match access {
         Access::Keys(credentials) => Ok(credentials.access_key.clone()),
-        Access::Token(token) => AccessKey::new(token.access_key())
+        Access::Token(token) | Access::Provider(_, token) => AccessKey::new(token.access_key())
             .map_err(|error| Error::new(ErrorKind::Config, error.to_string())),
     }
 }

@@ -1,6 +1,9 @@
 //! By what right an upload is made: keys that sign a token for every request, or a ready token.
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::clock;
@@ -24,6 +27,40 @@ pub(crate) enum Access {
     Keys(Credentials),
     /// A token that somebody else signed.
     Token(Box<UploadToken>),
+    /// Somebody who signs tokens when asked, and the first one.
+    Provider(TokenProvider, Box<UploadToken>),
+}
+
+/// What a provider of tokens answers: a token as text, or why there is none.
+type Provided = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+
+/// Asks somebody else for upload tokens, so that the secret key can live on another machine.
+#[derive(Clone)]
+pub(crate) struct TokenProvider(Arc<dyn Fn() -> Provided + Send + Sync>);
+
+impl TokenProvider {
+    /// A provider that calls `ask` each time.
+    pub(crate) fn new(ask: impl Fn() -> Provided + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    /// A token, fresh from the provider.
+    pub(crate) async fn token(&self) -> Result<UploadToken, Error> {
+        let refused = |why: String| {
+            Error::new(
+                ErrorKind::Unauthorized,
+                format!("the token provider gave no token: {why}"),
+            )
+        };
+        let text = (self.0)().await.map_err(refused)?;
+        UploadToken::parse(&text).map_err(|error| refused(error.to_string()))
+    }
+}
+
+impl fmt::Debug for TokenProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenProvider")
+    }
 }
 
 /// A clock is called wrong from this difference on: the service allows 15 minutes, and a slow answer
@@ -44,6 +81,8 @@ pub(crate) struct Permit {
     heard_offset_s: AtomicI64,
     /// The same as applied to tokens: 0 until a token was refused.
     offset_s: AtomicI64,
+    /// A later token than the first, from a provider.
+    renewed: Mutex<Option<UploadToken>>,
 }
 
 impl Permit {
@@ -56,7 +95,7 @@ impl Permit {
         len: u64,
         now: SystemTime,
     ) -> Result<Self, Error> {
-        if let Access::Token(token) = &access {
+        if let Access::Token(token) | Access::Provider(_, token) = &access {
             check_token(token, bucket, key, now)?;
         }
         let scope = match key {
@@ -71,6 +110,7 @@ impl Permit {
             life: Duration::from_secs(life.max(TOKEN_LIFE_MIN)),
             heard_offset_s: AtomicI64::new(0),
             offset_s: AtomicI64::new(0),
+            renewed: Mutex::default(),
         })
     }
 
@@ -84,21 +124,41 @@ impl Permit {
     }
 
     /// A token was refused: whether there is another. Own keys sign a fresh one, by the service's
-    /// clock if ours is far from it.
-    pub(crate) fn renew(&self) -> bool {
+    /// clock if ours is far from it; a provider is asked.
+    pub(crate) async fn renew(&self) -> bool {
+        match &self.access {
+            Access::Token(_) => false,
+            Access::Keys(_) => {
+                self.mend_clock();
+                true
+            }
+            Access::Provider(provider, _) => match provider.token().await {
+                Ok(token) => {
+                    *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+                    true
+                }
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    false
+                }
+            },
+        }
+    }
+
+    /// Signs by the service's clock from now on, if ours is wrong.
+    fn mend_clock(&self) {
         let heard = self.heard_offset_s.load(Ordering::Relaxed);
         if (CLOCK_OFFSET_MIN_S..CLOCK_OFFSET_MAX_S).contains(&heard.abs()) {
             tracing::warn!("this machine's clock differs from the service's by {heard} s");
             self.offset_s.store(heard, Ordering::Relaxed);
         }
-        matches!(self.access, Access::Keys(_))
     }
 
     /// The account's keys, if there are any.
     pub(crate) fn keys(&self) -> Option<&Credentials> {
         match &self.access {
             Access::Keys(credentials) => Some(credentials),
-            Access::Token(_) => None,
+            Access::Token(_) | Access::Provider(..) => None,
         }
     }
 
@@ -106,7 +166,7 @@ impl Permit {
     pub(crate) fn repeat_shows(&self) -> bool {
         match &self.access {
             Access::Keys(_) => false,
-            Access::Token(token) => {
+            Access::Token(token) | Access::Provider(_, token) => {
                 let policy = token.policy();
                 policy.force_insert_only || policy.callback_url.is_some()
             }
@@ -117,6 +177,10 @@ impl Permit {
     pub(crate) fn token(&self, now: SystemTime) -> UploadToken {
         match &self.access {
             Access::Token(token) => token.as_ref().clone(),
+            Access::Provider(_, first) => {
+                let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+                renewed.clone().unwrap_or_else(|| first.as_ref().clone())
+            }
             Access::Keys(credentials) => {
                 let offset_s = self.offset_s.load(Ordering::Relaxed);
                 let now = clock::unix_seconds(now).saturating_add_signed(offset_s);
@@ -132,7 +196,7 @@ impl Permit {
     pub(crate) fn answer_form(&self) -> AnswerForm {
         match &self.access {
             Access::Keys(_) => AnswerForm::HashAndKey,
-            Access::Token(token) => AnswerForm::of(token.policy()),
+            Access::Token(token) | Access::Provider(_, token) => AnswerForm::of(token.policy()),
         }
     }
 
@@ -140,7 +204,7 @@ impl Permit {
     pub(crate) fn may_rename(&self) -> bool {
         match &self.access {
             Access::Keys(_) => false,
-            Access::Token(token) => token.policy().force_save_key,
+            Access::Token(token) | Access::Provider(_, token) => token.policy().force_save_key,
         }
     }
 
@@ -148,7 +212,7 @@ impl Permit {
     pub(crate) fn v1_would_overwrite(&self) -> bool {
         match &self.access {
             Access::Keys(_) => matches!(self.scope, Scope::Bucket(_)) && !self.insert_only,
-            Access::Token(token) => {
+            Access::Token(token) | Access::Provider(_, token) => {
                 let policy = token.policy();
                 matches!(policy.scope, Scope::Bucket(_))
                     && !policy.insert_only

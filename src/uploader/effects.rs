@@ -83,7 +83,7 @@ impl Executor {
                 not_before,
                 layout,
             } => or_failed(attempt, self.stat(attempt, not_before, layout).await),
-            Effect::RenewToken => match self.permit.renew() {
+            Effect::RenewToken => match self.permit.renew().await {
                 true => Event::TokenRenewed,
                 false => Event::TokenUnavailable,
             },

@@ -17,7 +17,7 @@ mod watch;
 
 use std::sync::Arc;
 
-pub(crate) use access::{Access, Permit};
+pub(crate) use access::{Access, Permit, TokenProvider};
 pub(crate) use effects::{AnswerLimits, random_bytes};
 pub(crate) use recorder::Recorder;
 pub(crate) use settle::Outcome;

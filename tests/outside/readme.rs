@@ -128,7 +128,7 @@ fn files_are_read() {
 /// The library example is the one that `cargo test` compiles.
 #[test]
 fn library_example_compiles() {
-    let example = include_str!("../../examples/put_file.rs");
+    let example = include_str!("../../examples/put.rs");
     // Lines are broken differently on the page.
     let squeeze = |text: &str| text.split_whitespace().collect::<String>();
     let shown = blocks("rust");

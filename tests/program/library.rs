@@ -1,7 +1,10 @@
 //! The library as a program uses it.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use haul::kodo::{PutPolicy, Scope, UploadToken};
+use haul::model::{Bucket, ObjectKey};
 use haul::{Error, ErrorKind, Event, Protocol, Put, Uploader, Verified};
 
 use crate::world::{Server, World, content};
@@ -190,4 +193,41 @@ fn put_data() {
             assert_eq!((stored.size, stored.hash), (len, done.hash));
         }
     });
+}
+
+/// A provider is asked for the upload's token, and once more when the service refuses that one; one
+/// that has none ends the upload with its own words.
+#[test]
+fn token_provider() {
+    let refused_once = "[[fault]]\noperation = \"mkblk\"\nnth = 1\nexpire = \"token\"\n";
+    for (plan, calls) in [("", 1), (refused_once, 2)] {
+        let server = Server::with(plan);
+        let keys = server.server.credentials().clone();
+        let asked = Arc::new(AtomicU32::new(0));
+        let provider = {
+            let asked = Arc::clone(&asked);
+            move || {
+                asked.fetch_add(1, Ordering::Relaxed);
+                let scope = Scope::Key(Bucket::new("b").unwrap(), ObjectKey::new("k").unwrap());
+                let token = UploadToken::sign(&keys, &PutPolicy::new(scope, u64::from(u32::MAX)));
+                async move { Ok::<_, String>(token.expose().to_owned()) }
+            }
+        };
+        let builder = Uploader::builder().endpoint(server.server.url());
+        let uploader = builder.token_provider(provider).build().unwrap();
+        let upload = async { uploader.put_data("b", "k", vec![7; 3 << 20]).await };
+        assert_eq!(server.runtime.block_on(upload).unwrap().size, 3 << 20);
+        assert_eq!(asked.load(Ordering::Relaxed), calls, "{plan}");
+    }
+
+    let server = Server::new();
+    let builder = Uploader::builder().endpoint(server.server.url());
+    let nobody = || async { Err::<String, _>("the signer is on holiday") };
+    let uploader = builder.token_provider(nobody).build().unwrap();
+    let error = server
+        .runtime
+        .block_on(async { uploader.put_data("b", "k", "x").await });
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert!(error.to_string().contains("on holiday"), "{error}");
 }

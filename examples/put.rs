@@ -1,7 +1,7 @@
 //! Uploads one file to Kodo. The README shows its heart.
 //!
 //! ```sh
-//! HAUL_ACCESS_KEY=… HAUL_SECRET_KEY=… cargo run --example put_file
+//! HAUL_ACCESS_KEY=… HAUL_SECRET_KEY=… cargo run --example put
 //! ```
 
 #![expect(clippy::print_stdout, reason = "an example shows what it did")]
