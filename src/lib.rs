@@ -8,46 +8,55 @@
 //! The code stands in three rings. Folder and file names are the rings' rooms:
 //!
 //! ```text
-//! pure          model · kodo                     no files, sockets, clocks, tasks, randomness
-//! I/O           source · transport · api · devserver     thin; one seam each; no decisions
-//! composition   uploader · client · events · config · error · cli
+//! pure          model · engine · kodo            no files, sockets, clocks, tasks, randomness
+//! I/O           journal · source · transport · api · devserver     thin; one seam each; no decisions
+//! composition   uploader · client · events · config · error · stop · cli
 //! ```
 //!
-//! *The rule*: pure code imports only [`model`]; I/O imports pure code; only composition joins
-//! them. `devserver` may use `kodo` and `model`, never the uploader, so that the test double cannot
+//! *The rule*: pure code imports only [`model`]; `engine` and `kodo` never meet; I/O imports pure
+//! code; only composition joins them. `devserver` may use `kodo` and `model`, never the uploader, so that the test double cannot
 //! agree with a bug. `tests/house` enforces the rule, and the size limits with it.
 //!
 //! | room | what it is |
 //! | --- | --- |
 //! | [`model`] | the nouns: bucket, object key, byte span, endpoint, request, answer, failure |
+//! | [`engine`] | the upload as a state machine: lanes, retries, resume, the commit |
 //! | [`kodo`] | the Qiniu dialect, bytes only: tokens, signatures, hashes, requests, answers |
-//! | `source` | the local file: opened once, read by position |
+//! | `journal` | what a crash must not take from an upload: one append-only file each |
+//! | `source` | a file, opened once and read by position, or bytes in memory |
 //! | `transport` | the upload plane: every call that carries a body to an upload host |
 //! | `api` | the management plane: region query, stat, list, delete |
 //! | `devserver` | a Kodo-compatible server for developers and tests (feature `devserver`) |
-//! | `uploader` | one upload, from its source to the commit |
+//! | `uploader` | drives the engine: carries its effects out and tells it what happened |
 //! | `client` | what a program calls: [`Uploader`] and its builders |
 //! | `events`, `error` | what an upload tells on its way, and what the user is told when it fails |
+//! | `stop` | a request to stop, heard by every upload it was given to |
 //! | `config` | the one table of settings, and where each value comes from (feature `cli`) |
 //! | `cli` | the `haul` program (feature `cli`) |
 //!
 //! # One upload, from the command line to the socket
 //!
-//! `main` → `cli::run` → `cli/put` → [`Uploader::put_file`] → `uploader` (the plan, then form, v1 or
-//! v2) → `uploader/sender` (host, token, hashes) → `kodo` (the request) → `transport` (the
-//! connection). On the way back `kodo` reads the answer and compares it with the bytes that went out;
-//! only then does the segment count.
+//! `main` → `cli::run` → `cli/put` → [`Uploader::put_file`] → `uploader/driver` (the engine's next
+//! effect) → `uploader/effects` (token, bytes, hashes) → `kodo` (the request) → `transport` (the
+//! connection). On the way back `kodo` reads the answer and compares it with the bytes that went
+//! out → the engine asks for a record → `journal` brings it to the disk → only now the segment
+//! counts.
 //!
-//! What success means: every segment's answer matched the bytes that were read here, the whole hash
-//! was computed from the same bytes, and where the service's last answer carries a hash it is that
-//! one ([`Verified`]). The source is asked once more before the commit: one that changed is no
-//! object.
+//! # What is promised
 //!
-//! A failure has three layers: what one attempt met ([`model::Failure`]), what is made of it (here:
-//! the next host if nothing was sent, else the end), and what the user is told ([`Error`]). Only the
-//! program turns an error into an exit code.
+//! *Success* means: every segment's answer matched the bytes that were read here, the hash of the
+//! whole was computed from the same bytes, and where the service's last answer carries a hash it is
+//! that one ([`Verified`]). The source is looked at beside every segment and before the commit: one
+//! whose bytes changed is no object.
 //!
-//! In this version uploads go one lane after the other, without resume and without retries.
+//! *Resume*: with a state directory ([`UploaderBuilder::state_dir`]), what the service has
+//! acknowledged and the journal has recorded is not sent again, unless its bytes or the service's
+//! record of them no longer match. After a crash at most what was in flight is sent twice. Bytes are
+//! believed, not times: what a journal claims is hashed again, beside the upload.
+//!
+//! *Failure* has three layers: what one attempt met ([`model::Failure`]), what the engine makes of
+//! it (again, elsewhere, later, from the start, or the end), and what the user is told ([`Error`]).
+//! Only the program turns an error into an exit code.
 
 pub mod engine;
 pub mod kodo;

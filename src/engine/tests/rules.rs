@@ -295,17 +295,19 @@ fn hosts_take_turns() {
     assert_eq!(hosts.choose(at(32)), 0);
 }
 
-/// A journal's records for a source of 9 MiB: the story, how many count, and the safe bytes.
-fn replay_rows() -> Vec<(&'static str, Vec<Record>, usize, u64)> {
-    let begun = |lane_len| Record::Begun {
+fn begun(lane_len: u64) -> Record {
+    Record::Begun {
         layout: Layout {
             protocol: Protocol::Blocks,
             lane_len,
         },
         upload_id: None,
         expires: None,
-    };
-    let segment = |lane, offset, len| Record::Segment {
+    }
+}
+
+fn segment(lane: u64, offset: u64, len: u64) -> Record {
+    Record::Segment {
         lane,
         offset,
         len,
@@ -315,7 +317,11 @@ fn replay_rows() -> Vec<(&'static str, Vec<Record>, usize, u64)> {
             host: None,
             expires: None,
         },
-    };
+    }
+}
+
+/// A journal's records for a source of 9 MiB: the story, how many count, and the safe bytes.
+fn replay_rows() -> Vec<(&'static str, Vec<Record>, usize, u64)> {
     vec![
         ("nothing", vec![], 0, 0),
         (
