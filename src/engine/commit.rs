@@ -243,7 +243,7 @@ impl Engine {
         if self.attempts.remove(&attempt).is_none() {
             return;
         }
-        self.budget.progress(now);
+        // No progress: a service that answers stat and loses every commit must not go on for ever.
         let Phase::Committing(commit) = &self.phase else {
             return;
         };

@@ -189,3 +189,33 @@ fn stop_ends_at_once() {
     }
     assert_eq!(world.outcome, Some(Outcome::Stopped));
 }
+
+/// A service that loses the answer to every commit, or refuses it, while stat works: the budget ends
+/// the upload all the same.
+#[test]
+fn commits_that_never_succeed_end() {
+    for protocol in [Protocol::Blocks, Protocol::Parts, Protocol::Form] {
+        let mut world = World::new(3 * MIB, wishes(protocol), true, 2);
+        for _ in 0..STEPS_MAX {
+            if world.outcome.is_some() {
+                break;
+            }
+            let Some(index) = world.choices().first().copied() else {
+                world.wake();
+                continue;
+            };
+            let is_commit = matches!(world.pending[index], Effect::Commit { .. });
+            let fate = if is_commit {
+                Fate::Fails(FailureKind::Server)
+            } else {
+                Fate::Answered
+            };
+            world.step(index, &fate);
+        }
+        let ended = world.outcome.as_ref();
+        assert!(
+            matches!(ended, Some(Outcome::Failed { again: true, .. })),
+            "{protocol:?}: {ended:?}"
+        );
+    }
+}
