@@ -74,6 +74,26 @@ impl FileSource {
         .await
     }
 
+    /// How its path leads elsewhere by now, in words; None if it still leads to this file, or where
+    /// nobody can tell.
+    pub(crate) async fn displaced(&self) -> Option<&'static str> {
+        let source = self.clone();
+        let look = move || Ok(source.displaced_now());
+        blocking(look).await.ok().flatten()
+    }
+
+    fn displaced_now(&self) -> Option<&'static str> {
+        let there = match std::fs::metadata(&self.path) {
+            Ok(metadata) => Identity::of(&metadata).facts(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Some("there is no such file any more");
+            }
+            Err(_) => return None,
+        };
+        let place = |facts: Facts| (facts.device, facts.inode);
+        (place(there) != place(self.facts())).then_some("another file has taken its place")
+    }
+
     /// The same descriptor, with `change` as the state to compare with from now on. Its size must be
     /// the same.
     #[must_use]

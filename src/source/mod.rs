@@ -84,6 +84,14 @@ impl Source {
         }
     }
 
+    /// How its path leads elsewhere by now, in words; None if it does not.
+    pub(crate) async fn displaced(&self) -> Option<&'static str> {
+        match self {
+            Self::File(file) => file.displaced().await,
+            Self::Bytes(_) => None,
+        }
+    }
+
     /// Where it is, if it is a file.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {

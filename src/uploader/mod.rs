@@ -24,7 +24,7 @@ pub(crate) use settle::Outcome;
 
 use crate::api::Api;
 use crate::clock;
-use crate::engine::event::Notice;
+use crate::engine::event::{self, Notice};
 use crate::engine::plan::{self, Wishes};
 use crate::engine::record::Checkpoint;
 use crate::engine::{Engine, Limits};
@@ -115,7 +115,21 @@ pub(crate) async fn upload(job: Job) -> Result<Outcome, Error> {
         )));
     }
     let ended = driver::drive(&mut engine, &executor, &stop, |notice| hear(notice, &meter)).await;
+    if matches!(ended, event::Outcome::Done) {
+        tell_if_displaced(executor.source.source(), &meter).await;
+    }
     settle::settle(ended, &engine, executor, resumed_bytes).await
+}
+
+/// Says so when the path leads to another file than the one that was uploaded: what is stored is
+/// right, and yet not what the user would find there.
+async fn tell_if_displaced(source: &Source, meter: &Meter) {
+    if let (Some(path), Some(how)) = (source.path(), source.displaced().await) {
+        meter.tell(&Event::Notice(format!(
+            "{}: {how}; what is stored is the file that was there at the beginning",
+            path.display()
+        )));
+    }
 }
 
 /// The engine and what its effects are carried out with.
