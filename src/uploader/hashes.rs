@@ -60,8 +60,8 @@ pub(crate) struct Reading(Arc<Mutex<SegmentState>>);
 impl LaneHashes {
     /// The bytes of a segment that begins `done` bytes into its lane, hashed as they pass.
     ///
-    /// With `expected`, the last piece only goes out if all of them have that hash: after the last
-    /// byte of a form the object exists.
+    /// With `expected`, the last piece only goes out if all of them have that hash and the source
+    /// ends there: after the last byte of a form the object exists.
     pub(crate) fn stream(
         &self,
         source: &Source,
@@ -152,13 +152,23 @@ impl Outgoing {
         };
         self.rest -= bytes.len() as u64;
         locked(&self.reading.0).update(&bytes);
-        let last = self.rest == 0;
-        if let Some(expected) = self.expected.filter(|_| last)
-            && self.reading.clone().finish().etag != expected
+        if let (0, Some(expected)) = (self.rest, self.expected)
+            && let Err(failure) = self.check_whole(expected).await
         {
-            return Some(Err(self.source.changed("it has other bytes now")));
+            return Some(Err(failure));
         }
         Some(Ok(bytes))
+    }
+
+    /// Fails unless all bytes have the hash `expected` and are still all that the source has.
+    async fn check_whole(&self, expected: Etag) -> Result<(), Failure> {
+        if self.reading.clone().finish().etag != expected {
+            return Err(self.source.changed("it has other bytes now"));
+        }
+        match self.source.change().await? {
+            Some(change) if change.resized => Err(self.source.changed(&change.how)),
+            _ => Ok(()),
+        }
     }
 }
 
