@@ -26,7 +26,10 @@ pub(crate) fn overwrite(path: &Path, offset: u64) {
 /// Rewrites every byte in place, and sets the times back.
 pub(crate) fn rewrite(path: &Path) {
     let before = times(path);
-    let other: Vec<u8> = content(len(path) as usize).iter().map(|byte| byte ^ 0x55).collect();
+    let other: Vec<u8> = content(len(path) as usize)
+        .iter()
+        .map(|byte| byte ^ 0x55)
+        .collect();
     let file = File::options().write(true).open(path).unwrap();
     file.write_all_at(&other, 0).unwrap();
     file.set_times(before).unwrap();

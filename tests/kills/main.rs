@@ -8,11 +8,8 @@
 mod between;
 mod during;
 mod exact;
-mod garbage;
 mod rig;
-mod secrets;
 mod seeded;
-mod state;
 mod two;
 #[path = "../program/world.rs"]
 #[expect(dead_code, reason = "the tests of the program use more of it")]

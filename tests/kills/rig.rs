@@ -7,7 +7,7 @@ use std::process::Child;
 use haul::devserver::{FaultPlan, Operation};
 use haul::kodo::Etag;
 
-use crate::world::{PATIENCE, Ran, Server, World, content, end};
+use crate::world::{PATIENCE, Ran, Server, World, content};
 
 /// The size of most uploads here: blocks of 4 MiB, and a short last one.
 pub(crate) const LEN: usize = (20 << 20) + 5;
@@ -42,7 +42,11 @@ pub(crate) struct Held {
 impl Rig {
     /// A file of `len` bytes, and a server with this fault plan.
     pub(crate) fn new(flags: &'static [&'static str], len: usize, plan: &str) -> Self {
-        let server = Server::with(plan);
+        Self::beside(Server::with(plan), flags, len)
+    }
+
+    /// A file of `len` bytes beside this server.
+    pub(crate) fn beside(server: Server, flags: &'static [&'static str], len: usize) -> Self {
         let world = World::beside(&server);
         let file = world.file("f.bin", &content(len));
         Self {
@@ -109,7 +113,10 @@ impl Rig {
         let now = std::fs::read(&self.file).unwrap();
         let hash = Etag::of(&now).to_string();
         assert_eq!(done["hash"], hash.as_str(), "{story}: {ran:#?}");
-        let stat = self.world.run(&["stat", "kodo://b/k", "--json"]).last_json();
+        let stat = self
+            .world
+            .run(&["stat", "kodo://b/k", "--json"])
+            .last_json();
         assert_eq!(stat["hash"], hash.as_str(), "{story}: what is stored");
         assert_eq!(stat["size"], now.len() as u64, "{story}: what is stored");
         assert_eq!(files_in(&self.world, ""), Vec::<PathBuf>::new(), "{story}");
@@ -130,13 +137,25 @@ impl Held {
     }
 }
 
+/// Waits for a child's end, reading what it says meanwhile.
+pub(crate) fn end(child: Child) -> Ran {
+    let (tell, told) = std::sync::mpsc::channel();
+    let pid = child.id();
+    std::thread::spawn(move || tell.send(child.wait_with_output()));
+    match told.recv_timeout(PATIENCE) {
+        Ok(output) => Ran::new(output.unwrap()),
+        Err(_) => panic!("process {pid} does not end"),
+    }
+}
+
 /// Waits until `is_so`, as long as patience lasts.
 #[expect(clippy::disallowed_methods, reason = "tests bound their waits")]
 pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     let end = std::time::Instant::now() + PATIENCE;
     while !is_so() {
         assert!(std::time::Instant::now() < end, "waited in vain: {what}");
-        std::thread::yield_now();
+        // A pause between two looks, so that those who are waited for get the processor.
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
 
@@ -179,5 +198,7 @@ pub(crate) fn expect_private(world: &World) {
 #[track_caller]
 pub(crate) fn number(ran: &Ran, name: &str) -> u64 {
     let line = ran.last_json();
-    line[name].as_u64().unwrap_or_else(|| panic!("no {name} in {line}"))
+    line[name]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no {name} in {line}"))
 }
