@@ -175,11 +175,68 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        name: "window",
+        help: "Lanes (blocks or parts) in flight at once, 1 to 16, or auto (2)",
+        value_name: "COUNT",
+        kind: Kind::NumberOrAuto { min: 1, max: 16 },
+        default: &["auto"],
+        ..PLAIN
+    },
+    Setting {
         name: "connect_timeout",
         help: "How long a host may take to accept a connection, and again for TLS",
         value_name: "TIME",
         kind: Kind::Duration,
         default: &["10s"],
+        ..PLAIN
+    },
+    Setting {
+        name: "response_timeout",
+        help: "How long an answer may take once its request is sent",
+        value_name: "TIME",
+        kind: Kind::Duration,
+        default: &["60s"],
+        ..PLAIN
+    },
+    Setting {
+        name: "commit_timeout",
+        help: "The same for the last request of an upload, when the service joins what it has",
+        value_name: "TIME",
+        kind: Kind::Duration,
+        default: &["5m"],
+        ..PLAIN
+    },
+    Setting {
+        name: "part_timeout",
+        help: "Hard limit for one attempt at one segment; without it a slow line has all the time",
+        value_name: "TIME",
+        kind: Kind::Duration,
+        ..PLAIN
+    },
+    Setting {
+        name: "part_attempts",
+        help: "Failed attempts in a row that one segment may have; 0 counts none",
+        value_name: "COUNT",
+        kind: Kind::Number {
+            min: 0,
+            max: u32::MAX as u64,
+        },
+        default: &["0"],
+        ..PLAIN
+    },
+    Setting {
+        name: "retry_budget",
+        help: "How long to go on trying while nothing is acknowledged",
+        value_name: "TIME",
+        kind: Kind::Duration,
+        default: &["15m"],
+        ..PLAIN
+    },
+    Setting {
+        name: "require_resume",
+        help: "Stop before anything is sent when the upload could not be resumed later",
+        kind: Kind::Flag,
+        default: &["false"],
         ..PLAIN
     },
     Setting {

@@ -27,7 +27,17 @@ pub(crate) struct Config {
     /// None: auto.
     pub(crate) threshold: Option<u64>,
     pub(crate) part_len: u64,
+    /// Lanes in flight; None: auto.
+    pub(crate) window: Option<u64>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) response_timeout: Duration,
+    pub(crate) commit_timeout: Duration,
+    /// None: no limit.
+    pub(crate) part_timeout: Option<Duration>,
+    /// 0: no limit.
+    pub(crate) part_attempts: u64,
+    pub(crate) retry_budget: Duration,
+    pub(crate) require_resume: bool,
     pub(crate) json: bool,
     pub(crate) verbose: u8,
 }
@@ -52,7 +62,14 @@ impl Config {
             },
             threshold: read(settings, "threshold", value::size_or_auto)?.flatten(),
             part_len: required(settings, "part_size", value::size)?,
+            window: read(settings, "window", value::number_or_auto)?.flatten(),
             connect_timeout: required(settings, "connect_timeout", value::duration)?,
+            response_timeout: required(settings, "response_timeout", value::duration)?,
+            commit_timeout: required(settings, "commit_timeout", value::duration)?,
+            part_timeout: read(settings, "part_timeout", value::duration)?,
+            part_attempts: required(settings, "part_attempts", value::number)?,
+            retry_budget: required(settings, "retry_budget", value::duration)?,
+            require_resume: required(settings, "require_resume", value::flag)?,
             json: required(settings, "json", value::flag)?,
             verbose: required(settings, "verbose", value::count)?,
         })
@@ -96,9 +113,22 @@ impl Config {
         let mut builder = Uploader::builder()
             .protocol(self.protocol)
             .part_size(self.part_len)
-            .connect_timeout(self.connect_timeout);
+            .connect_timeout(self.connect_timeout)
+            .response_timeout(self.response_timeout)
+            .commit_timeout(self.commit_timeout)
+            .part_attempts(u32::try_from(self.part_attempts).unwrap_or(u32::MAX))
+            .retry_budget(self.retry_budget);
+        if let Some(window) = self.window {
+            builder = builder.window(usize::try_from(window).unwrap_or(usize::MAX));
+        }
+        if let Some(limit) = self.part_timeout {
+            builder = builder.part_timeout(limit);
+        }
         if let Some(state_dir) = &self.state_dir {
             builder = builder.state_dir(state_dir);
+        }
+        if self.require_resume {
+            builder = builder.require_resume();
         }
         match self.threshold {
             Some(threshold) => builder.threshold(threshold),

@@ -30,6 +30,20 @@ pub(crate) enum Kind {
     },
     /// Bytes, or `auto`.
     SizeOrAuto,
+    /// A whole number between two bounds.
+    Number {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// The same, or `auto`.
+    NumberOrAuto {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
     /// A time with its unit.
     Duration,
     /// One of these words.
@@ -57,6 +71,11 @@ impl Kind {
                 Err(format!("it must be from {} to {}", iec(min), iec(max)))
             }
             Self::SizeOrAuto => size_or_auto(text).map(drop),
+            Self::Number { min, max } => in_range(number(text)?, min, max),
+            Self::NumberOrAuto { min, max } => match number_or_auto(text)? {
+                Some(count) => in_range(count, min, max),
+                None => Ok(()),
+            },
             Self::Duration => duration(text).map(drop),
             Self::Word(words) if words.contains(&text) => Ok(()),
             Self::Word(words) => Err(format!("it must be one of: {}", words.join(", "))),
@@ -84,6 +103,29 @@ pub(crate) fn size_or_auto(text: &str) -> Result<Option<u64>, String> {
     size(text)
         .map(Some)
         .map_err(|why| format!("{why}, or `auto`"))
+}
+
+/// A whole number.
+pub(crate) fn number(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "it is no whole number; right would be `4`".to_owned())
+}
+
+/// A whole number, or `None` for `auto`.
+pub(crate) fn number_or_auto(text: &str) -> Result<Option<u64>, String> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    number(text)
+        .map(Some)
+        .map_err(|why| format!("{why}, or `auto`"))
+}
+
+fn in_range(count: u64, min: u64, max: u64) -> Result<(), String> {
+    if (min..=max).contains(&count) {
+        return Ok(());
+    }
+    Err(format!("it must be from {min} to {max}"))
 }
 
 /// A time such as `10s` or `1m 30s`; more than nothing, at most a day.
@@ -156,6 +198,11 @@ mod tests {
             (Kind::Url, "ftp://x", "https://host"),
             (part, "3", "from 1.0 MiB to 1.0 GiB"),
             (Kind::SizeOrAuto, "some", "`auto`"),
+            (Kind::Number { min: 0, max: 9 }, "-1", "whole number"),
+            (Kind::Number { min: 0, max: 9 }, "10", "from 0 to 9"),
+            (Kind::NumberOrAuto { min: 1, max: 16 }, "0", "from 1 to 16"),
+            (Kind::NumberOrAuto { min: 1, max: 16 }, "17", "from 1 to 16"),
+            (Kind::NumberOrAuto { min: 1, max: 16 }, "two", "`auto`"),
             (Kind::Duration, "10", "`10s`"),
             (Kind::Duration, "0s", "more than 0"),
             (Kind::Duration, "9999h", "at most 24h"),

@@ -111,10 +111,19 @@ fn failed(failure: Failure, again: bool, next: &str, safe_bytes: u64, size: u64)
     if safe_bytes > 0 && !is_the_sources {
         error = error.add(&format!("{safe_bytes} of {size} bytes are safe"));
     }
-    match again {
-        true => error.next(next),
-        false => error,
+    if !again {
+        return error;
     }
+    // What stands in the way comes first, where the failure says so.
+    let first = match error.kind() {
+        ErrorKind::NoConnection | ErrorKind::NotKodo => error.next_step(),
+        _ => None,
+    };
+    let next = match first {
+        Some(first) => format!("{first}; then {next}"),
+        None => next.to_owned(),
+    };
+    error.next(next)
 }
 
 /// The commit may or may not have taken effect.

@@ -21,7 +21,7 @@ fn nothing_leaks() {
     .into_iter()
     .chain(parts)
     .collect();
-    let by_keys = || World::beside(&server);
+    let by_keys = || World::beside(&server).set("HAUL_RETRY_BUDGET", "300ms");
     let worlds = [
         by_keys(),
         by_keys().set("HAUL_SECRET_KEY", "WRONG-SECRET"),
