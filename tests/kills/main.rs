@@ -6,10 +6,14 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod between;
+mod dropped;
 mod during;
 mod exact;
+mod garbage;
 mod rig;
+mod secrets;
 mod seeded;
+mod state;
 mod two;
 #[path = "../program/world.rs"]
 #[expect(dead_code, reason = "the tests of the program use more of it")]

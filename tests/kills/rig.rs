@@ -109,18 +109,22 @@ impl Rig {
     pub(crate) fn finish(&self, story: &str) -> Ran {
         let ran = self.run();
         assert_eq!(ran.code, Some(0), "{story}: {ran:#?}");
-        let done = ran.last_json();
-        let now = std::fs::read(&self.file).unwrap();
-        let hash = Etag::of(&now).to_string();
-        assert_eq!(done["hash"], hash.as_str(), "{story}: {ran:#?}");
-        let stat = self
-            .world
-            .run(&["stat", "kodo://b/k", "--json"])
-            .last_json();
-        assert_eq!(stat["hash"], hash.as_str(), "{story}: what is stored");
-        assert_eq!(stat["size"], now.len() as u64, "{story}: what is stored");
+        let hash = self.expect_stored(story);
+        assert_eq!(ran.last_json()["hash"], hash.as_str(), "{story}: {ran:#?}");
         assert_eq!(files_in(&self.world, ""), Vec::<PathBuf>::new(), "{story}");
         ran
+    }
+
+    /// What is stored is what the file holds now; its hash.
+    #[track_caller]
+    pub(crate) fn expect_stored(&self, story: &str) -> String {
+        let now = std::fs::read(&self.file).unwrap();
+        let hash = Etag::of(&now).to_string();
+        let stat = self.world.run(&["stat", "kodo://b/k", "--json"]);
+        let stat = stat.last_json();
+        assert_eq!(stat["hash"], hash.as_str(), "{story}: what is stored");
+        assert_eq!(stat["size"], now.len() as u64, "{story}: what is stored");
+        hash
     }
 }
 
