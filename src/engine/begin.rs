@@ -43,12 +43,12 @@ impl Begin {
 impl Engine {
     /// Takes up what an earlier process recorded, as far as it still lives.
     pub(crate) fn resume(&mut self, checkpoint: Checkpoint) {
-        let lives = |expires: Option<u64>| {
-            expires.is_none_or(|end| end > self.job.unix_now.saturating_add(LIFE_LEFT_MIN_S))
-        };
+        let needed_until = self.job.unix_now.saturating_add(LIFE_LEFT_MIN_S);
+        let lives = |expires: Option<u64>| expires.is_none_or(|end| end > needed_until);
         let Some(layout) = checkpoint.layout else {
             return;
         };
+        self.unclear = checkpoint.committing;
         if layout.protocol == Protocol::Parts && !lives(checkpoint.expires) {
             return;
         }
@@ -58,9 +58,7 @@ impl Engine {
             let Some(span) = layout.lane(index, self.job.size) else {
                 continue;
             };
-            if !lives(receipt.expires) {
-                continue;
-            }
+            let expired = !lives(receipt.expires);
             let lane = Lane::resumed(seals, receipt);
             self.safe_bytes += lane.done;
             self.unchecked.insert(index);
@@ -70,10 +68,11 @@ impl Engine {
                 self.complete += 1;
             }
             self.lanes.insert(index, lane);
+            if expired {
+                self.void_lane(index, "what the service gave for it has expired");
+            }
         }
         self.skip_touched();
-        let whole = self.complete == layout.lane_count(self.job.size);
-        self.unclear = checkpoint.committing.filter(|_| whole);
         self.phase = Phase::Sending;
     }
 
@@ -146,6 +145,7 @@ impl Engine {
             expires,
         };
         let id = self.record(record);
+        self.record_unclear();
         self.set_begin_step(Step::Recording(id));
     }
 

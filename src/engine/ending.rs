@@ -38,7 +38,6 @@ impl Engine {
         self.open.clear();
         self.unchecked.clear();
         self.rechecking = None;
-        self.unclear = None;
         self.untouched = 0;
         self.complete = 0;
         self.safe_bytes = 0;

@@ -390,6 +390,13 @@ impl Engine {
         id
     }
 
+    /// Says once more what a record before this one has voided: that a commit may have been sent.
+    fn record_unclear(&mut self) {
+        if let Some(server_time) = self.unclear {
+            self.record(Record::Committing { server_time });
+        }
+    }
+
     /// An attempt was answered well: its host and its token are good.
     fn answered(&mut self, now: Moment, work: &Work) {
         self.hosts.answered(work.host);

@@ -176,12 +176,12 @@ impl Engine {
         self.effects
             .push_back(Effect::Notice(Notice::LaneRestarted { lane: index, why }));
         let id = self.record(Record::LaneReset { lane: index });
+        self.record_unclear();
         if !self.open.contains(&index) {
             self.open.insert(index);
             self.complete -= 1;
         }
         self.unchecked.remove(&index);
-        self.unclear = None;
         self.set_step(index, Step::Resetting(id));
     }
 
