@@ -1,6 +1,8 @@
 //! The engine against a model of the world: every schedule of small uploads, seeded large ones.
 
+mod checks;
 mod exhaustive;
+mod limits;
 mod rules;
 mod seeded;
 mod service;

@@ -4,12 +4,8 @@ use proptest::prelude::*;
 
 use crate::engine::event::{Effect, Outcome};
 use crate::engine::plan::Protocol;
-use crate::engine::tests::world::{Fate, MIB, World, wishes};
+use crate::engine::tests::world::{Fate, MIB, Setup, World};
 use crate::model::FailureKind;
-
-/// Steps after the last fault until an upload of this size must have ended: ten per segment would be
-/// generous, and there are at most a few hundred.
-const STEPS_MAX: usize = 20_000;
 
 /// One turn of fate: which operation, and what becomes of it.
 #[derive(Clone, Debug)]
@@ -73,16 +69,7 @@ fn play(mut world: World, turns: &[Turn]) -> World {
         };
         world.step(*index, fate);
     }
-    for _ in 0..STEPS_MAX {
-        if world.outcome.is_some() {
-            return world;
-        }
-        match world.choices().first() {
-            Some(index) => world.step(*index, &Fate::Answered),
-            None => world.wake(),
-        }
-    }
-    panic!("no end in sight\n{}", world.story());
+    world.let_succeed()
 }
 
 proptest! {
@@ -98,7 +85,7 @@ proptest! {
         can_stat: bool,
         turns in turns(false),
     ) {
-        let world = play(World::new(size, wishes(protocol), can_stat, window), &turns);
+        let world = play(World::new(Setup { can_stat, window, ..Setup::new(protocol, size) }), &turns);
         world.check_end();
         let outcome = world.outcome.clone();
         let unknown = !can_stat && matches!(outcome, Some(Outcome::Unknown(_)));
@@ -114,7 +101,7 @@ proptest! {
         window in 1..8usize,
         turns in turns(true),
     ) {
-        let world = play(World::new(size, wishes(protocol), true, window), &turns);
+        let world = play(World::new(Setup { window, ..Setup::new(protocol, size) }), &turns);
         world.check_end();
         let ended = matches!(world.outcome, Some(Outcome::Done | Outcome::SourceChanged));
         prop_assert!(ended, "{:?}\n{}", world.outcome, world.story());
@@ -130,7 +117,10 @@ fn very_many_lanes() {
         (Protocol::Blocks, 100_000 * MIB),
     ];
     for (protocol, size) in rows {
-        let mut world = World::new(size, wishes(protocol), true, 4);
+        let mut world = World::new(Setup {
+            window: 4,
+            ..Setup::new(protocol, size)
+        });
         while world.outcome.is_none() {
             let index = *world.choices().first().expect("something under way");
             world.step(index, &Fate::Answered);
@@ -159,7 +149,10 @@ fn a_run_can_be_repeated() {
             })
             .collect();
         play(
-            World::new(30 * MIB, wishes(Protocol::Blocks), true, 3),
+            World::new(Setup {
+                window: 3,
+                ..Setup::new(Protocol::Blocks, 30 * MIB)
+            }),
             &turns,
         )
         .trace
@@ -170,7 +163,10 @@ fn a_run_can_be_repeated() {
 /// Stopping leaves what is recorded, and nothing in flight.
 #[test]
 fn stop_ends_at_once() {
-    let mut world = World::new(30 * MIB, wishes(Protocol::Blocks), true, 3);
+    let mut world = World::new(Setup {
+        window: 3,
+        ..Setup::new(Protocol::Blocks, 30 * MIB)
+    });
     for _ in 0..20 {
         let index = *world.choices().last().expect("something under way");
         world.step(index, &Fate::Answered);
@@ -195,11 +191,9 @@ fn stop_ends_at_once() {
 #[test]
 fn commits_that_never_succeed_end() {
     for protocol in [Protocol::Blocks, Protocol::Parts, Protocol::Form] {
-        let mut world = World::new(3 * MIB, wishes(protocol), true, 2);
-        for _ in 0..STEPS_MAX {
-            if world.outcome.is_some() {
-                break;
-            }
+        let mut world = World::new(Setup::new(protocol, 3 * MIB));
+        while world.outcome.is_none() {
+            assert!(world.trace.len() < 10_000, "no end in sight");
             let Some(index) = world.choices().first().copied() else {
                 world.wake();
                 continue;

@@ -27,6 +27,8 @@ pub(crate) struct Service {
     pub(crate) received: u64,
     /// Commits that took effect.
     pub(crate) commits: u32,
+    /// A commit onto an object that exists is refused.
+    pub(crate) refuses_second: bool,
 }
 
 impl Service {
@@ -138,6 +140,9 @@ impl World {
                     .map(|parts| parts.into_values().collect())
             }
         };
+        if self.service.refuses_second && self.service.object.is_some() {
+            return refused(FailureKind::Exists);
+        }
         match (pieces, protocol) {
             (Some(pieces), _) => {
                 self.service.object = Some(pieces);
