@@ -1,12 +1,13 @@
 //! The command line. Commands and their own flags are declared here; the flags of settings come
 //! from the table of settings.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::policy_args::PolicyArgs;
+use crate::cli::terminal::printable;
 use crate::config::value::Kind;
 use crate::config::{SETTINGS, Setting};
 
@@ -151,15 +152,20 @@ pub(crate) struct ServeArgs {
 #[derive(Debug)]
 pub(crate) struct Parsed {
     pub(crate) cli: Cli,
+    /// All of it, as a shell takes it: for the advice to run it again.
+    pub(crate) line: String,
     matches: ArgMatches,
 }
 
 impl Parsed {
     /// Reads `arguments`; the first is the program's name.
     pub(crate) fn new(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let words = arguments.iter().map(|word| quoted(word));
+        let line = words.collect::<Vec<_>>().join(" ");
         let matches = command().try_get_matches_from(arguments)?;
         let cli = Cli::from_arg_matches(&matches)?;
-        Ok(Self { cli, matches })
+        Ok(Self { cli, line, matches })
     }
 
     /// The values that the flag of `setting` was given; none if it was not given.
@@ -208,6 +214,16 @@ fn flag(setting: &'static Setting) -> Arg {
         _ if setting.repeats => arg.value_name(setting.value_name).action(ArgAction::Append),
         _ => arg.value_name(setting.value_name).action(ArgAction::Set),
     }
+}
+
+/// `word` as a POSIX shell takes it.
+fn quoted(word: &OsStr) -> String {
+    let word = printable(&word.to_string_lossy());
+    let plain = |char: char| char.is_alphanumeric() || "-_./:=@%+,".contains(char);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word;
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// `NAME=VALUE`; the value may hold further `=`.

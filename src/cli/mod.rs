@@ -13,6 +13,7 @@ mod progress;
 mod put;
 mod serve;
 mod service;
+mod signals;
 mod small;
 mod terminal;
 
@@ -29,6 +30,7 @@ pub use terminal::Streams;
 
 use crate::cli::args::{Command, ConfigCommand, Parsed};
 use crate::cli::event::Event;
+use crate::cli::signals::Signals;
 use crate::cli::terminal::Terminal;
 use crate::config::{Config, Settings};
 use crate::error::{Error, ErrorKind};
@@ -99,7 +101,7 @@ async fn command(
 ) -> Result<(), Error> {
     let command = async {
         match &parsed.cli.command {
-            Command::Put(arguments) => put::put(arguments, config, terminal).await,
+            Command::Put(arguments) => put::put(arguments, &parsed.line, config, terminal).await,
             Command::Stat(arguments) => object::stat(arguments, config, terminal).await,
             Command::Ls(arguments) => list::list(arguments, config, terminal).await,
             Command::Rm(arguments) => object::remove(arguments, config, terminal).await,
@@ -111,30 +113,16 @@ async fn command(
             Command::Config(_) | Command::Completions { .. } => Ok(()),
         }
     };
-    if matches!(parsed.cli.command, Command::Serve(_)) {
+    // These two end in good order, by themselves.
+    if matches!(parsed.cli.command, Command::Serve(_) | Command::Put(_)) {
         return command.await;
     }
+    let mut signals = Signals::new();
     tokio::select! {
         result = command => result,
-        () = interrupted() => Err(Error::new(ErrorKind::Interrupted, "interrupted")
+        () = signals.next() => Err(Error::new(ErrorKind::Interrupted, "interrupted")
             .next("run the same line again")),
     }
-}
-
-/// Ends with the first Ctrl-C or SIGTERM.
-pub(crate) async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Sends the log to stderr: with `-v` what happens, with `-vv` every request. Only haul's own lines,
@@ -194,8 +182,7 @@ fn tell_failure(error: &Error, terminal: &Terminal) -> u8 {
         kind: error.kind().as_str(),
         exit,
         message: &message,
-        // Nothing is kept between two runs yet.
-        safe_bytes: 0,
+        safe_bytes: error.safe_bytes(),
         next: error.next_step(),
     };
     // The command has failed already: there is nobody left to tell that stdout is full.

@@ -2,14 +2,16 @@
 //! without one, JSON lines for programs.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::event::Event;
-use crate::cli::terminal::Terminal;
+use crate::cli::terminal::{Terminal, printable};
+use crate::clock;
 use crate::config::value::iec;
+use crate::error::{Error, ErrorKind};
 use crate::events;
 
 /// How often a program is told, if anything moved.
@@ -25,11 +27,15 @@ pub(crate) struct Progress {
     latest: Mutex<Latest>,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+/// Where the upload stands.
+#[derive(Clone, Copy, Default)]
 struct Latest {
+    /// Never falls, even if the service loses what it had: a bar does not run backwards.
     acknowledged: u64,
     handed_over: u64,
     size: u64,
+    /// What was safe when the upload began, and when that was.
+    began: Option<(u64, Instant)>,
 }
 
 impl Progress {
@@ -51,10 +57,7 @@ impl Progress {
                 protocol,
                 resumed_bytes,
             } => {
-                self.update(|latest| latest.size = *size);
-                if let Some(bar) = &self.bar {
-                    bar.set_length(*size);
-                }
+                self.begin(*size, *resumed_bytes);
                 self.emit(&Event::Started {
                     bucket,
                     key,
@@ -67,16 +70,7 @@ impl Progress {
                 acknowledged,
                 handed_over,
                 ..
-            } => {
-                self.update(|latest| {
-                    latest.acknowledged = *acknowledged;
-                    latest.handed_over = *handed_over;
-                });
-                if let Some(bar) = &self.bar {
-                    bar.set_position(*acknowledged);
-                    bar.set_message(on_the_way(*acknowledged, *handed_over));
-                }
-            }
+            } => self.advance(*acknowledged, *handed_over),
             events::Event::Retrying {
                 failure,
                 wait,
@@ -89,15 +83,44 @@ impl Progress {
                     wait_ms,
                     attempts: *attempts,
                 });
-                let seconds = wait.as_secs_f64();
-                self.say(&format!(
-                    "retrying in {seconds:.1} s (attempt {attempts} failed): {message}"
-                ));
+                self.say(&retrying(&message, wait_ms, u64::from(*attempts)));
             }
             events::Event::Notice(message) => {
                 self.emit(&Event::Notice { message });
                 self.say(&format!("note: {message}"));
             }
+        }
+    }
+
+    /// The upload begins with `resumed_bytes` of `size` safe already.
+    pub(crate) fn begin(&self, size: u64, resumed_bytes: u64) {
+        self.update(|latest| {
+            latest.size = size;
+            latest.acknowledged = resumed_bytes.min(size).max(latest.acknowledged);
+            latest.began = Some((resumed_bytes, clock::instant()));
+        });
+        if let Some(bar) = &self.bar {
+            bar.set_length(size);
+            bar.set_position(self.latest().acknowledged);
+            // What an earlier run did says nothing about the pace of this one.
+            bar.reset_eta();
+        }
+        if resumed_bytes > 0 {
+            let (safe, all) = (iec(resumed_bytes), iec(size));
+            self.say(&format!("resuming: {safe} of {all} are stored already"));
+        }
+    }
+
+    /// So many bytes are safe, and so many have left.
+    pub(crate) fn advance(&self, acknowledged: u64, handed_over: u64) {
+        self.update(|latest| {
+            latest.acknowledged = latest.acknowledged.max(acknowledged).min(latest.size);
+            latest.handed_over = handed_over.min(latest.size);
+        });
+        if let Some(bar) = &self.bar {
+            let latest = self.latest();
+            bar.set_position(latest.acknowledged);
+            bar.set_message(on_the_way(&latest));
         }
     }
 
@@ -113,16 +136,16 @@ impl Progress {
         loop {
             tokio::select! {
                 result = &mut work => {
-                    if let Some(bar) = &self.bar {
-                        bar.finish_and_clear();
-                    }
+                    self.clear();
                     return result;
                 }
                 _ = ticks.tick() => {
                     silent_ticks += 1;
                     let latest = self.latest();
+                    let moved = (latest.acknowledged, latest.handed_over)
+                        != (told.acknowledged, told.handed_over);
                     let due = silent_ticks >= TICKS_PER_LINE;
-                    if due || (self.terminal.is_json() && latest != told) {
+                    if due || (self.terminal.is_json() && moved) {
                         self.tell(latest);
                         told = latest;
                         silent_ticks = 0;
@@ -135,28 +158,47 @@ impl Progress {
         }
     }
 
+    /// Takes the bar away.
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// The error of an upload that was not waited for.
+    pub(crate) fn interrupted(&self) -> Error {
+        let Latest {
+            acknowledged,
+            size,
+            began,
+            ..
+        } = self.latest();
+        let what = match began {
+            Some(_) => format!("stopped with {acknowledged} of {size} bytes safe"),
+            None => "stopped before the upload had begun".to_owned(),
+        };
+        Error::new(ErrorKind::Interrupted, what).safe(acknowledged)
+    }
+
+    /// A line for people, above the bar if there is one.
+    pub(crate) fn say(&self, line: &str) {
+        let line = printable(line);
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.terminal.say(&line)),
+            None => self.terminal.say(&line),
+        }
+    }
+
     /// One line about where the upload stands.
     fn tell(&self, latest: Latest) {
         if self.terminal.is_json() {
             self.emit(&Event::Progress {
                 acknowledged_bytes: latest.acknowledged,
-                handed_over_bytes: latest.handed_over,
+                handed_over_bytes: latest.handed_over.max(latest.acknowledged),
                 size: latest.size,
             });
         } else if self.bar.is_none() {
-            let percent = latest.acknowledged.saturating_mul(100) / latest.size.max(1);
-            let (done, size) = (iec(latest.acknowledged), iec(latest.size));
-            let way = on_the_way(latest.acknowledged, latest.handed_over);
-            self.terminal
-                .say(&format!("{done} of {size} stored ({percent} %) {way}"));
-        }
-    }
-
-    /// A line for people, above the bar if there is one.
-    fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.terminal.say(line)),
-            None => self.terminal.say(line),
+            self.terminal.say(&plain_line(&latest));
         }
     }
 
@@ -175,9 +217,37 @@ impl Progress {
     }
 }
 
+/// An attempt failed, in words.
+pub(crate) fn retrying(message: &str, wait_ms: u64, attempts: u64) -> String {
+    let (seconds, tenths) = (wait_ms / 1000, wait_ms % 1000 / 100);
+    format!("retrying in {seconds}.{tenths} s (attempt {attempts} failed): {message}")
+}
+
+/// Where the upload stands, with its mean pace in this run.
+fn plain_line(latest: &Latest) -> String {
+    let percent = u128::from(latest.acknowledged) * 100 / u128::from(latest.size.max(1));
+    let (done, size) = (iec(latest.acknowledged), iec(latest.size));
+    let mut line = format!("{done} of {size} stored ({percent} %)");
+    if let Some((resumed_bytes, began)) = latest.began {
+        let elapsed = clock::instant().saturating_duration_since(began);
+        let pace = (latest.acknowledged.saturating_sub(resumed_bytes)) as f64
+            / elapsed.as_secs_f64().max(0.001);
+        if pace >= 1.0 {
+            let rest = (latest.size - latest.acknowledged) as f64 / pace;
+            let rest = humantime::format_duration(Duration::from_secs(rest as u64));
+            line.push_str(&format!(", {}/s, {rest} left", iec(pace as u64)));
+        }
+    }
+    let way = on_the_way(latest);
+    if !way.is_empty() {
+        line.push_str(&format!(" ({way})"));
+    }
+    line
+}
+
 /// What has left the source and is not acknowledged yet.
-fn on_the_way(acknowledged: u64, handed_over: u64) -> String {
-    match handed_over.saturating_sub(acknowledged) {
+fn on_the_way(latest: &Latest) -> String {
+    match latest.handed_over.saturating_sub(latest.acknowledged) {
         0 => String::new(),
         len => format!("+{} on the way", iec(len)),
     }
@@ -185,11 +255,57 @@ fn on_the_way(acknowledged: u64, handed_over: u64) -> String {
 
 /// A bar that counts acknowledged bytes only.
 fn new_bar() -> ProgressBar {
-    let template =
-        "{bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta} {msg}";
+    let template = "{bar:30} {percent}% {binary_bytes}/{binary_total_bytes} \
+                    {binary_bytes_per_sec} {eta} left {msg}";
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
     bar.set_style(style);
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::terminal::Streams;
+
+    fn progress() -> Progress {
+        let streams = Streams {
+            out: Box::new(std::io::sink()),
+            err: Box::new(std::io::sink()),
+            err_is_terminal: false,
+        };
+        Progress::new(&Arc::new(Terminal::new(streams)), true)
+    }
+
+    /// It starts at what is safe, never goes back when the service forgets, never past the end.
+    #[tokio::test(start_paused = true)]
+    async fn never_backwards_never_past_the_end() {
+        let progress = progress();
+        progress.begin(1000, 400);
+        assert_eq!(progress.latest().acknowledged, 400);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        progress.advance(600, 700);
+        let line = plain_line(&progress.latest());
+        assert_eq!(
+            line,
+            "600 B of 1000 B stored (60 %), 20 B/s, 20s left (+100 B on the way)"
+        );
+        for (acknowledged, expected) in [(0, 600), (900, 900), (2000, 1000)] {
+            progress.advance(acknowledged, 2000);
+            assert_eq!(progress.latest().acknowledged, expected);
+        }
+        assert!(plain_line(&progress.latest()).contains("(100 %)"));
+    }
+
+    /// What was safe when the second signal came is told.
+    #[test]
+    fn interrupted() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(async {
+            let progress = progress();
+            progress.begin(10, 4);
+            assert_eq!(progress.interrupted().safe_bytes(), 4);
+        });
+    }
 }

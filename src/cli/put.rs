@@ -2,20 +2,28 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cli::args::PutArgs;
 use crate::cli::destination::{Destination, KeyChoice};
 use crate::cli::event::Event;
 use crate::cli::progress::Progress;
 use crate::cli::service::Remote;
+use crate::cli::signals::Signals;
 use crate::cli::terminal::{Terminal, printable};
 use crate::client::{Done, Put, Uploader};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::stop::Stop;
 
-/// Uploads one file and prints `key TAB hash TAB size`.
+/// How long an upload that was asked to stop may take to bring its journal to the disk. A sync takes
+/// milliseconds; a disk that takes longer is not waited for: what it has by then is what is safe.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// Uploads one file and prints `key TAB hash TAB size`. `line` is the whole command line.
 pub(crate) async fn put(
     arguments: &PutArgs,
+    line: &str,
     config: &Config,
     terminal: &Arc<Terminal>,
 ) -> Result<(), Error> {
@@ -29,20 +37,42 @@ pub(crate) async fn put(
     let bucket = destination.bucket.as_str();
     let key = key.as_ref().map(|key| key.as_str());
 
-    let remote = Remote::open(destination.service, config).await?;
     let progress = Arc::new(Progress::new(terminal, config.verbose == 0));
-    let upload = request(arguments, remote.uploader(), bucket, key);
-    let upload = upload.on_event({
-        let (progress, bucket, key) = (
-            Arc::clone(&progress),
-            bucket.to_owned(),
-            key.map(str::to_owned),
-        );
-        move |event| progress.hear(event, &bucket, key.as_deref())
-    });
-    let result = progress.watch(upload.into_future()).await;
-    remote.close().await;
-    report(&result?, terminal)
+    let (stop, mut signals) = (Stop::new(), Signals::new());
+    let work = async {
+        let remote = Remote::open(destination.service, config).await?;
+        let upload = request(arguments, remote.uploader(), bucket, key);
+        let upload = upload.stop_on(&stop).on_event({
+            let (progress, bucket) = (Arc::clone(&progress), bucket.to_owned());
+            let key = key.map(str::to_owned);
+            move |event| progress.hear(event, &bucket, key.as_deref())
+        });
+        let result = progress.watch(upload.into_future()).await;
+        remote.close().await;
+        result
+    };
+    let mut work = std::pin::pin!(work);
+    let result = tokio::select! {
+        result = &mut work => result,
+        () = signals.next() => {
+            stop.stop();
+            progress.say("stopping; once more to stop at once");
+            tokio::select! {
+                result = &mut work => result,
+                () = signals.next() => Err(progress.interrupted()),
+                () = tokio::time::sleep(STOP_WAIT) => Err(progress.interrupted()),
+            }
+        }
+    };
+    progress.clear();
+    match result {
+        Ok(done) => report(&done, terminal),
+        Err(error) if error.kind() == ErrorKind::Interrupted => {
+            let next = format!("run the same line again to go on: {line}");
+            Err(error.next(next))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The upload that the flags describe.

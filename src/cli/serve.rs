@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::cli::args::ServeArgs;
 use crate::cli::event::Event;
 use crate::cli::service::local_store;
+use crate::cli::signals::Signals;
 use crate::cli::terminal::Terminal;
 use crate::config::{Config, Environment};
 use crate::devserver::{DevServer, DevServerBuilder, DevServerError, FaultPlan, Place, Rate};
@@ -28,11 +29,10 @@ pub(crate) async fn serve(
         builder = builder.credentials(keys.clone());
     }
     // Before the line that says where: whoever reads it may send the signal at once.
-    let mut end = std::pin::pin!(crate::cli::interrupted());
-    futures_util::future::poll_immediate(&mut end).await;
+    let mut signals = Signals::new();
     let server = builder.start().await.map_err(unable)?;
     announce(&server, given.is_none(), terminal)?;
-    end.await;
+    signals.next().await;
     server.stop().await;
     Ok(())
 }

@@ -270,20 +270,71 @@ fn exit_7_callback() {
     }
 }
 
-/// 130: the first Ctrl-C or SIGTERM ends it, in good order and at once.
+/// 130: the first Ctrl-C or SIGTERM ends it in good order: what is recorded is safe, and the line that
+/// goes on is told.
 #[cfg(unix)]
 #[test]
 fn exit_130_interrupted() {
     use crate::world::{end, signal};
     for name in ["INT", "TERM"] {
-        let server = Server::with("[[fault]]\noperation = \"mkblk\"\nhold = \"h\"");
+        let server = Server::with("[[fault]]\noperation = \"bput\"\nnth = 1\nhold = \"h\"");
         let world = World::beside(&server);
-        let file = world.file("f", &content(LARGE));
-        let child = world.start(&["put", &file, "kodo://b/k", "--json"]);
+        let file = world.file("a file", &content(LARGE));
+        let line = ["put", &file, "kodo://b/k", "--json"];
+        let child = world.start(&line);
         server.until_held("h");
         signal(&child, name);
         let ran = end(child);
-        ran.expect(130, &["interrupted", "next: run the same line again"]);
-        assert_eq!(ran.last_json()["exit"], 130);
+        let again = format!(
+            "to go on: {}",
+            assert_cmd::cargo::cargo_bin!("haul").display()
+        );
+        ran.expect(130, &["524288 of 2097152 bytes safe", &again]);
+        ran.expect(130, &[&format!("put '{file}' kodo://b/k --json")]);
+        let failed = ran.last_json();
+        assert_eq!(
+            (&failed["exit"], &failed["kind"], &failed["safe_bytes"]),
+            (&130.into(), &"interrupted".into(), &524_288.into())
+        );
+        assert!(failed["next"].as_str().unwrap().contains("to go on: "));
+        server.server.faults().release("h");
+        let done = world.run(&line).expect(0, &["resuming: "]).last_json();
+        assert_eq!(done["resumed_bytes"], 524_288);
     }
+}
+
+/// 130: the second signal does not wait for anything.
+#[cfg(unix)]
+#[test]
+fn exit_130_at_once() {
+    use crate::world::{Ran, signal};
+    use std::io::{BufRead, BufReader, Read};
+    let server = Server::with("[[fault]]\noperation = \"query\"\nhold = \"h\"");
+    let world = World::beside(&server)
+        .set("HAUL_ENDPOINT", "")
+        .set("HAUL_UC_URL", server.server.url());
+    let file = world.file("f", &content(5));
+    let mut child = world.start(&["put", &file, "kodo://b/k"]);
+    server.until_held("h");
+    signal(&child, "INT");
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    said.read_line(&mut first).unwrap();
+    assert_eq!(first, "stopping; once more to stop at once\n");
+    signal(&child, "INT");
+    let mut err = String::new();
+    said.read_to_string(&mut err).unwrap();
+    let code = child.wait().unwrap().code();
+    let ran = Ran {
+        code,
+        err,
+        out: String::new(),
+    };
+    ran.expect(
+        130,
+        &[
+            "stopped before the upload had begun",
+            "run the same line again to go on: ",
+        ],
+    );
 }
