@@ -88,7 +88,7 @@ fn in_what_the_program_leaves() {
             };
             let mut killed = command("NONE", "");
             if flags == FORM {
-                let seen = || rig.server.server.requests().operations.len() > 0;
+                let seen = || !rig.server.server.requests().operations.is_empty();
                 crate::rig::until("it sends", seen);
             } else {
                 let held = || rig.server.server.faults().held("h") >= WINDOW - 1;

@@ -1,0 +1,94 @@
+//! Twenty SIGKILLs of one upload on a line of 100 Mbit/s, at random moments at least half a second
+//! apart: what it sends in all. `cargo bench --bench kills [SEED]`.
+//!
+//! Not a test, since its moments are the clock's: the tests (`tests/kills`) kill at counted bytes.
+
+#![expect(clippy::print_stdout, reason = "to print is what it is for")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot run should say where"
+)]
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use haul::devserver::DevServer;
+use haul::kodo::Etag;
+
+/// Size of the file.
+const LEN: usize = 64 << 20;
+
+/// How often it is killed at most.
+const KILLS: u32 = 20;
+
+/// Between two kills: at least the first, less than both together.
+const APART: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(500));
+
+fn main() {
+    let seed = std::env::args().skip(1).find_map(|text| text.parse().ok());
+    let mut seed: u64 = seed.unwrap_or(1);
+    println!("protocol  kills  sent ÷ size  (seed {seed})");
+    for protocol in ["v1", "v2"] {
+        let (kills, sent) = upload(protocol, &mut seed);
+        println!("{protocol:8}  {kills:5}  {:.3}", sent as f64 / LEN as f64);
+    }
+}
+
+/// Uploads until it is done; the number of kills, and the bytes that the server read.
+fn upload(protocol: &str, seed: &mut u64) -> (u32, u64) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let rate = "100Mbit/s".parse().unwrap();
+    let server = runtime
+        .block_on(DevServer::builder().rate(rate).start())
+        .unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let content: Vec<u8> = (0..LEN).map(|index| (index % 65_521 % 253) as u8).collect();
+    let mut file = tempfile::NamedTempFile::new_in(home.path()).unwrap();
+    std::io::Write::write_all(&mut file, &content).unwrap();
+    let keys = server.credentials();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_haul"));
+    command
+        .args(["put", "--json", "--protocol", protocol])
+        .arg(file.path())
+        .arg("kodo://b/k")
+        .env_clear()
+        .env("HOME", home.path())
+        .env("HAUL_ACCESS_KEY", keys.access_key.as_str())
+        .env("HAUL_SECRET_KEY", keys.secret_key.expose())
+        .env("HAUL_ENDPOINT", server.url())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut kills = 0;
+    let output = loop {
+        let mut child = command.spawn().unwrap();
+        if kills < KILLS {
+            wait(seed);
+            if child.try_wait().unwrap().is_none() {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+                continue;
+            }
+        }
+        break child.wait_with_output().unwrap();
+    };
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    let hash = Etag::of(&content).to_string();
+    assert!(said.contains(&hash), "another object: {said}");
+    (kills, server.requests().body_bytes())
+}
+
+/// A random while.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the moments are the clock's here"
+)]
+fn wait(seed: &mut u64) {
+    *seed = seed
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    let share = (*seed >> 40) as f64 / (1u64 << 24) as f64;
+    std::thread::sleep(APART.0 + APART.1.mul_f64(share));
+}
