@@ -7,9 +7,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::clock;
 use crate::model::{ByteSpan, Failure, FailureKind};
 use crate::source::identity::{Change, Facts, Identity};
 use crate::source::span::PIECE_LEN;
+
+/// How often a file that was just written is looked at again before it is read.
+const SETTLE_ATTEMPTS: u32 = 4;
 
 /// A regular file, open from the first byte to the commit. Cloning shares the descriptor.
 #[derive(Clone, Debug)]
@@ -23,7 +27,9 @@ impl FileSource {
     /// Opens the file at `path`; see [`Source::open`](crate::source::Source::open).
     pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
         let path = path.to_owned();
-        blocking(move || Self::open_now(path)).await
+        let mut source = blocking(move || Self::open_now(path)).await?;
+        source.identity = source.settled().await?;
+        Ok(source)
     }
 
     fn open_now(path: PathBuf) -> Result<Self, Failure> {
@@ -65,13 +71,36 @@ impl FileSource {
     ///
     /// To be asked before a commit: a source that changed must not become an object.
     pub(crate) async fn change(&self) -> Result<Option<Change>, Failure> {
+        match self.identity.change_to(self.look().await?) {
+            None => Ok(None),
+            // Its bytes are going to be read again.
+            Some(_) => Ok(self.identity.change_to(self.settled().await?)),
+        }
+    }
+
+    /// What the file looks like now.
+    async fn look(&self) -> Result<Identity, Failure> {
         let source = self.clone();
         blocking(move || {
             let metadata = source.file.metadata();
             let metadata = metadata.map_err(|error| failure(&source.path, &told(&error)))?;
-            Ok(source.identity.change_to(Identity::of(&metadata)))
+            Ok(Identity::of(&metadata))
         })
         .await
+    }
+
+    /// The same at a moment from which on every write shows: a file that was written a moment ago
+    /// is left alone until its clock has moved on.
+    async fn settled(&self) -> Result<Identity, Failure> {
+        for _ in 0..SETTLE_ATTEMPTS {
+            let identity = self.look().await?;
+            match identity.unsettled_for(clock::wall()) {
+                None => return Ok(identity),
+                Some(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+        // Someone is writing all the time; that will be seen.
+        self.look().await
     }
 
     /// How its path leads elsewhere by now, in words; None if it still leads to this file, or where

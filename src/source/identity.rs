@@ -1,6 +1,11 @@
 //! What tells one state of a file from another.
 
 use std::fs::Metadata;
+use std::time::{Duration, SystemTime};
+
+/// Step of the clock that stamps files: two writes within one look like one. Linux before 6.13 and
+/// file systems without fine stamps go by the timer, which ticks every 1 to 10 ms.
+const STAMP_STEP: Duration = Duration::from_millis(10);
 
 /// Size, times and identity of a file at one moment. Two equal ones mean that nobody wrote between:
 /// on Unix the change time cannot be set back. Two different ones need not mean other bytes: a
@@ -17,7 +22,7 @@ type Stamps = [i64; 6];
 
 /// Elsewhere the modification time alone.
 #[cfg(not(unix))]
-type Stamps = Option<std::time::SystemTime>;
+type Stamps = Option<SystemTime>;
 
 impl Identity {
     /// The state that `metadata` shows.
@@ -31,6 +36,16 @@ impl Identity {
     /// The same in the terms of a journal.
     pub(crate) fn facts(&self) -> Facts {
         facts(&self.stamps)
+    }
+
+    /// How long, as of `now`, another write may still leave the same stamps; None if each would show.
+    pub(crate) fn unsettled_for(&self, now: SystemTime) -> Option<Duration> {
+        let facts = self.facts();
+        let stamp = u64::try_from(facts.ctime_ns.max(facts.mtime_ns)).ok()?;
+        let settled = SystemTime::UNIX_EPOCH + Duration::from_nanos(stamp) + STAMP_STEP;
+        let wait = settled.duration_since(now).ok()?;
+        // A stamp of the future is another machine's clock: waiting would prove nothing.
+        (!wait.is_zero() && wait <= STAMP_STEP).then_some(wait)
     }
 
     /// How `now` differs; None if it does not.
@@ -101,10 +116,36 @@ fn facts(stamps: &Stamps) -> Facts {
 
 #[cfg(not(unix))]
 fn facts(stamps: &Stamps) -> Facts {
-    let since = stamps.and_then(|time| time.duration_since(std::time::SystemTime::UNIX_EPOCH).ok());
+    let since = stamps.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     let mtime_ns = since.and_then(|since| i64::try_from(since.as_nanos()).ok());
     Facts {
         mtime_ns: mtime_ns.unwrap_or_default(),
         ..Facts::default()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// A write at second 100: from which moments on another one would show.
+    #[test]
+    fn settles() {
+        let ms = Duration::from_millis;
+        let rows = [
+            (ms(99_989), None),
+            (ms(100_000), Some(ms(10))),
+            (ms(100_004), Some(ms(6))),
+            (ms(100_010), None),
+            (ms(200_000), None),
+        ];
+        let identity = Identity {
+            len: 1,
+            stamps: [50, 0, 100, 0, 1, 1],
+        };
+        for (now, expected) in rows {
+            let wait = identity.unsettled_for(SystemTime::UNIX_EPOCH + now);
+            assert_eq!(wait, expected, "{now:?}");
+        }
     }
 }
