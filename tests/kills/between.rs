@@ -6,7 +6,7 @@ use std::path::Path;
 
 use haul::devserver::Operation;
 
-use crate::rig::{FORM, LEN, Rig, SEGMENT_LEN_MAX, V1, V2, WINDOW, number};
+use crate::rig::{FORM, LEN, Rig, SEGMENT_LEN_MAX, V1, V2, WINDOW, files_in, number};
 use crate::world::content;
 
 /// Enough for a commit of two blocks and a crumb.
@@ -152,5 +152,27 @@ fn deleted() {
         std::fs::rename(&away, &rig.file).unwrap();
         let ran = rig.finish("it is back");
         assert!(number(&ran, "resumed_bytes") > 0, "{ran:#?}");
+    }
+}
+
+/// The next line says it in other words: another path to the same bytes, another protocol. What is
+/// safe stays safe.
+#[test]
+fn another_line() {
+    let plan = "[[fault]]\noperation = [\"mkblk\", \"bput\", \"part\"]\nfrom = 4\nhold = \"h\"";
+    for (flags, others) in [(V1, V2), (V2, V1)] {
+        let rig = Rig::new(flags, LEN, plan);
+        rig.start_until_held(WINDOW).kill();
+        rig.heal();
+        let copy = rig.world.path("copy");
+        std::fs::copy(&rig.file, &copy).unwrap();
+        let line = [&["put", "copy", "kodo://b/k", "--json"], others].concat();
+        let ran = rig.world.run(&line);
+        ran.expect(0, &["an earlier run began this upload"]);
+        rig.expect_stored(&format!("{flags:?}, then {others:?}"));
+        assert!(number(&ran, "resumed_bytes") > 0, "{ran:#?}");
+        let sent = number(&ran, "sent_bytes") + number(&ran, "resumed_bytes");
+        assert_eq!(sent, LEN as u64, "{ran:#?}");
+        assert_eq!(files_in(&rig.world, "").len(), 0);
     }
 }
