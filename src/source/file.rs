@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::clock;
 use crate::model::{ByteSpan, Failure, FailureKind};
 use crate::source::identity::{Change, Facts, Identity};
+use crate::source::pool::Pool;
 use crate::source::span::PIECE_LEN;
 
 /// How often a file that was just written is looked at again before it is read.
@@ -21,6 +22,7 @@ pub(crate) struct FileSource {
     file: Arc<File>,
     path: PathBuf,
     identity: Identity,
+    pool: Pool,
 }
 
 impl FileSource {
@@ -49,6 +51,7 @@ impl FileSource {
             identity: Identity::of(&metadata),
             file: Arc::new(file),
             path,
+            pool: Pool::default(),
         })
     }
 
@@ -150,12 +153,12 @@ impl FileSource {
     fn read_now(&self, span: ByteSpan) -> Result<Bytes, Failure> {
         // At most a piece, so it fits any usize.
         let wanted = span.len.min(PIECE_LEN) as usize;
-        let mut buffer = vec![0; wanted];
+        let mut buffer = self.pool.take(wanted);
         let mut filled = 0;
         while filled < wanted {
             match read_at(
                 &self.file,
-                &mut buffer[filled..],
+                &mut buffer.as_mut()[filled..],
                 span.offset + filled as u64,
             ) {
                 Ok(0) => {
@@ -167,7 +170,7 @@ impl FileSource {
                 Err(error) => return Err(failure(&self.path, &told(&error))),
             }
         }
-        Ok(Bytes::from(buffer))
+        Ok(buffer.freeze())
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod file;
 mod identity;
+mod pool;
 mod span;
 #[cfg(test)]
 mod tests;
