@@ -256,6 +256,7 @@ impl UploaderBuilder {
         let answer_limits = AnswerLimits {
             response: self.response_timeout.unwrap_or(RESPONSE_TIMEOUT),
             commit: self.commit_timeout.unwrap_or(COMMIT_TIMEOUT),
+            lanes: window as u64,
         };
         Ok(Uploader {
             inner: Arc::new(Inner {

@@ -107,6 +107,13 @@ pub(crate) struct Connection {
     driver: JoinHandle<()>,
 }
 
+/// A connection that broke before anything of an answer came.
+pub(crate) struct NoAnswer {
+    pub(crate) failure: Failure,
+    /// It was over before anything of the request was sent.
+    pub(crate) unsent: bool,
+}
+
 impl Connection {
     async fn over<S>(endpoint: &Endpoint, stream: S) -> Result<Self, Failure>
     where
@@ -127,15 +134,18 @@ impl Connection {
         &mut self,
         request: http::Request<OutgoingBody>,
         fate: &BodyFate,
-    ) -> Result<http::Response<Incoming>, Failure> {
-        let sent = self.sender.send_request(request).await;
+    ) -> Result<http::Response<Incoming>, NoAnswer> {
+        let sent = self.sender.try_send_request(request).await;
         sent.map_err(|error| {
             let doing = if fate.is_complete() {
                 "waiting for the answer"
             } else {
                 "sending"
             };
-            broken(doing, &error)
+            NoAnswer {
+                unsent: error.message().is_some(),
+                failure: broken(doing, error.error()),
+            }
         })
     }
 

@@ -24,7 +24,7 @@ pub(crate) use tls::client_config;
 
 use crate::model::{Answer, Endpoint, Failure, FailureKind, Request};
 use crate::transport::body::{BodyFate, OutgoingBody};
-use crate::transport::connection::{Connection, Connector};
+use crate::transport::connection::{Connection, Connector, NoAnswer};
 
 /// Longest answer read, in bytes. Kodo's answers are a few hundred bytes; what a callback sends
 /// through stays far below this.
@@ -38,6 +38,33 @@ const IDLE_MAX: usize = 16;
 pub(crate) struct Transport {
     connector: Arc<Connector>,
     idle: Arc<Mutex<HashMap<Endpoint, Vec<Connection>>>>,
+}
+
+/// A request that was not answered.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) failure: Failure,
+    /// What the connection's past has to do with it.
+    pub(crate) stale: Stale,
+}
+
+/// Whether a connection was over before it was used again. A server closes idle connections when it
+/// likes, and who uses one in that moment cannot know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stale {
+    /// It was not, or it was a new one.
+    No,
+    /// It was, and nothing of the request was sent.
+    Unsent,
+    /// It served an earlier request and broke before anything of an answer to this one came.
+    Sent,
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        let stale = Stale::No;
+        Self { failure, stale }
+    }
 }
 
 impl Transport {
@@ -63,7 +90,7 @@ impl Transport {
         request: Request,
         source: Option<SourceStream>,
         response_limit: Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Unanswered> {
         let line = format!("{} {endpoint}{}", request.method, request.target);
         let len = request.body.len();
         let result = self
@@ -71,7 +98,9 @@ impl Transport {
             .await;
         match &result {
             Ok(answer) => tracing::debug!(len, status = answer.status.as_u16(), "{line}"),
-            Err(failure) => tracing::debug!(len, %failure, "{line}"),
+            Err(Unanswered { failure, stale }) => {
+                tracing::debug!(len, %failure, ?stale, "{line}");
+            }
         }
         result
     }
@@ -82,22 +111,36 @@ impl Transport {
         request: Request,
         source: Option<SourceStream>,
         response_limit: Duration,
-    ) -> Result<Answer, Failure> {
-        let mut connection = match self.take_idle(endpoint).await {
-            Some(connection) => connection,
-            None => self.connector.connect(endpoint).await?,
+    ) -> Result<Answer, Unanswered> {
+        let (mut connection, is_used) = match self.take_idle(endpoint).await {
+            Some(connection) => (connection, true),
+            None => (self.connector.connect(endpoint).await?, false),
         };
         let (request, fate) = outgoing(endpoint, request, source)?;
         let answer = tokio::select! {
             answer = exchange(&mut connection, request, &fate) => answer,
-            () = overdue(&fate, response_limit) => Err(unanswered(endpoint, response_limit)),
+            () = overdue(&fate, response_limit) => Err(unanswered(endpoint, response_limit).into()),
         };
-        let answer = answer.map_err(|failure| fate.take_failure().unwrap_or(failure))?;
+        let answer = answer.map_err(|mut unanswered| {
+            if let Some(failure) = fate.take_failure() {
+                return failure.into();
+            }
+            if !is_used && unanswered.stale == Stale::Sent {
+                unanswered.stale = Stale::No;
+            }
+            unanswered
+        })?;
         // An early answer leaves half a body on the connection: it is good for nothing more.
         if fate.is_complete() && connection.is_reusable().await {
             self.keep(endpoint, connection);
         }
         Ok(answer)
+    }
+
+    /// Closes the idle connections to `endpoint`: where one was over, the others mostly are.
+    pub(crate) fn forget_idle(&self, endpoint: &Endpoint) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.remove(endpoint);
     }
 
     /// A connection that an earlier request left, if it still stands.
@@ -172,8 +215,13 @@ async fn exchange(
     connection: &mut Connection,
     request: http::Request<OutgoingBody>,
     fate: &BodyFate,
-) -> Result<Answer, Failure> {
-    let (head, mut body) = connection.send(request, fate).await?.into_parts();
+) -> Result<Answer, Unanswered> {
+    let sent = connection.send(request, fate).await;
+    let sent = sent.map_err(|NoAnswer { failure, unsent }| Unanswered {
+        failure,
+        stale: if unsent { Stale::Unsent } else { Stale::Sent },
+    });
+    let (head, mut body) = sent?.into_parts();
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| connection::broken("reading the answer", &error))?;
@@ -184,7 +232,8 @@ async fn exchange(
             return Err(Failure::new(
                 FailureKind::NotKodo,
                 format!("the answer is longer than {ANSWER_LEN_MAX} bytes"),
-            ));
+            )
+            .into());
         }
         bytes.extend_from_slice(&data);
     }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::{Answer, Body, ByteSpan, Endpoint, Failure, FailureKind, Request};
-use crate::transport::{ANSWER_LEN_MAX, SourceStream, Transport};
+use crate::transport::{ANSWER_LEN_MAX, SourceStream, Stale, Transport};
 
 /// Longest wait for what takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,7 +67,8 @@ async fn read_request(peer: &mut TcpStream) -> (String, Vec<u8>) {
 
 async fn send(transport: &Transport, endpoint: &Endpoint, len: u64) -> Result<Answer, Failure> {
     let sent = transport.send(endpoint, upload(len), Some(source(len)), PATIENCE);
-    tokio::time::timeout(PATIENCE, sent).await.expect("an end")
+    let ended = tokio::time::timeout(PATIENCE, sent).await.expect("an end");
+    ended.map_err(|unanswered| unanswered.failure)
 }
 
 /// The target goes out as it is, the length is exact, and one connection carries two requests.
@@ -124,6 +125,30 @@ async fn a_closed_connection_is_replaced() {
         tokio::task::yield_now().await;
     }
     send(&transport, &endpoint, 5).await.unwrap();
+    peer.await.unwrap();
+}
+
+/// A connection that served before and breaks without an answer is called stale, a new one is not.
+#[tokio::test]
+async fn stale_connections_are_told() {
+    let (listener, endpoint) = listen().await;
+    let peer = tokio::spawn(async move {
+        let (mut first, _) = listener.accept().await.unwrap();
+        read_request(&mut first).await;
+        first.write_all(OK).await.unwrap();
+        read_request(&mut first).await;
+        drop(first);
+        let (mut second, _) = listener.accept().await.unwrap();
+        read_request(&mut second).await;
+    });
+    let transport = transport();
+    send(&transport, &endpoint, 5).await.unwrap();
+    for expected in [Stale::Sent, Stale::No] {
+        let sent = transport.send(&endpoint, upload(5), Some(source(5)), PATIENCE);
+        let unanswered = sent.await.unwrap_err();
+        assert_eq!(unanswered.stale, expected, "{}", unanswered.failure);
+        assert_eq!(unanswered.failure.kind, FailureKind::Broken);
+    }
     peer.await.unwrap();
 }
 
@@ -236,7 +261,7 @@ async fn the_sources_failures_are_its_own() {
         let failure = transport()
             .send(&endpoint, upload(5), Some(source), PATIENCE)
             .await;
-        let failure = failure.unwrap_err();
+        let failure = failure.unwrap_err().failure;
         assert_eq!(failure.kind, FailureKind::Source, "{failure}");
         assert!(failure.message.contains(expected), "{failure}");
         drop(listener);
