@@ -242,3 +242,6 @@ async fn read_all(mut reader: SpanReader, mut each: impl FnMut(&Bytes)) -> Resul
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,3 +48,43 @@ impl Watched {
         Ok(Some(how))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::model::FailureKind;
+
+    /// A touch is told once; another size is the end, and stays it.
+    #[tokio::test]
+    async fn looks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let write = |text: &str| {
+            File::create(&path)
+                .unwrap()
+                .write_all(text.as_bytes())
+                .unwrap()
+        };
+        write("12345");
+        let watched = Watched::new(FileSource::open(&path).await.unwrap());
+        assert_eq!(watched.look().await.unwrap(), None);
+        let touch = |seconds| {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_modified(time).unwrap();
+        };
+        for seconds in [1_000, 2_000] {
+            touch(seconds);
+            assert!(watched.look().await.unwrap().is_some(), "a touch is seen");
+            assert_eq!(watched.look().await.unwrap(), None, "and then known");
+        }
+        write("123456");
+        let failure = watched.look().await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Source, "{failure}");
+        assert!(watched.look().await.is_err(), "it stays lost");
+    }
+}
