@@ -72,6 +72,9 @@ impl Engine {
                 self.void_lane(index, "what the service gave for it has expired");
             }
         }
+        if !self.lanes.is_empty() || self.upload_id.is_some() {
+            self.budget.hear();
+        }
         self.skip_touched();
         self.phase = Phase::Sending;
     }

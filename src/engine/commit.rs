@@ -3,7 +3,7 @@
 use crate::engine::event::{AttemptId, Effect, Found, Moment, Notice, Outcome, RecordId};
 use crate::engine::plan::{Layout, Protocol};
 use crate::engine::record::Record;
-use crate::engine::retry::{MISMATCHES_MAX, may_have_happened};
+use crate::engine::retry::{MISMATCHES_MAX, may_have_happened, may_pass};
 use crate::engine::{Engine, Phase, Work, WorkKind};
 use crate::model::{Failure, FailureKind};
 
@@ -165,9 +165,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn commit_recorded(&mut self, now: Moment) {
+    pub(crate) fn commit_recorded(&mut self) {
         self.set_commit_step(Step::Ready);
-        self.commit_if_due(now);
     }
 
     pub(crate) fn committed(&mut self, attempt: AttemptId) {
@@ -210,6 +209,9 @@ impl Engine {
             V::Unknown => self.finish(Outcome::Unknown(failure)),
             V::GiveUp => self.give_up(now, failure, false),
             V::RenewToken => self.token_refused(now, work, failure),
+            V::RestartLane(lane) if !self.lanes.contains_key(&lane) => {
+                self.start_over(now, failure, "the service names a block that is none");
+            }
             V::RestartLane(lane) => {
                 self.phase = Phase::Sending;
                 self.restart_lane(now, lane, failure);
@@ -221,7 +223,11 @@ impl Engine {
                     "the service cannot make the object of what it has",
                 );
             }
-            V::InLanes => self.form_in_lanes(),
+            V::InLanes if self.job.size == 0 => self.give_up(now, failure, false),
+            V::InLanes => {
+                self.sizer.refused(self.job.size);
+                self.form_in_lanes();
+            }
             _ if self.budget.is_spent(now) => self.give_up(now, failure, true),
             V::Resend if mismatches >= MISMATCHES_MAX => self.give_up(now, failure, true),
             V::Again | V::NextHost | V::Resend if is_form && form_is_long => self.form_in_lanes(),
@@ -243,7 +249,8 @@ impl Engine {
         if self.attempts.remove(&attempt).is_none() {
             return;
         }
-        // No progress: a service that answers stat and loses every commit must not go on for ever.
+        // No progress: a service that answers looks and fails commits must not be asked for ever.
+        self.budget.hear();
         let Phase::Committing(commit) = &self.phase else {
             return;
         };
@@ -259,10 +266,7 @@ impl Engine {
     }
 
     pub(crate) fn stat_failed(&mut self, now: Moment, failure: Failure) {
-        let refused = matches!(
-            failure.kind,
-            FailureKind::Unauthorized | FailureKind::Forbidden | FailureKind::NoSuchBucket
-        );
+        let refused = !may_pass(&failure);
         self.with_commit(|commit| {
             commit.failures += 1;
             commit.refusals += u32::from(refused);
@@ -292,7 +296,10 @@ impl Engine {
     }
 
     fn send_commit(&mut self, now: Moment) {
-        let host = self.hosts.choose(now);
+        // v1: the host that the last block named knows its contexts best.
+        let last = self.lanes.values().next_back();
+        let last = last.and_then(|lane| lane.receipt.clone());
+        let host = self.host_for(now, last.as_ref(), self.commit_failures());
         let attempt = self.attempt(now, WorkKind::Commit, host);
         let receipts = self
             .lanes

@@ -24,6 +24,10 @@ impl Engine {
         }
         self.effects
             .push_back(Effect::Notice(Notice::StartedOver { why }));
+        let gone = [FailureKind::NoSuchUpload, FailureKind::NoSuchObject];
+        if gone.contains(&failure.kind) {
+            self.upload_id = None;
+        }
         self.forget_lanes();
         self.phase = Phase::Beginning(Begin::default());
     }
@@ -33,7 +37,10 @@ impl Engine {
         for attempt in std::mem::take(&mut self.attempts).into_keys() {
             self.effects.push_back(Effect::Cancel { attempt });
         }
-        self.upload_id = None;
+        if let Some(upload_id) = self.upload_id.take() {
+            let host = self.hosts.choose(Moment::default());
+            self.effects.push_back(Effect::Abandon { host, upload_id });
+        }
         self.lanes.clear();
         self.open.clear();
         self.unchecked.clear();

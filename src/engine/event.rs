@@ -92,6 +92,14 @@ pub enum Effect {
         /// Which.
         attempt: AttemptId,
     },
+    /// Tell the service that this upload id is not needed any more. No event is due: what is left
+    /// there expires by itself.
+    Abandon {
+        /// Where.
+        host: HostIndex,
+        /// Which.
+        upload_id: String,
+    },
     /// Bring this record to the disk. → [`Event::Recorded`].
     Record {
         /// Names it.

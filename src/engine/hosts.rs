@@ -12,6 +12,10 @@ const FAILURES_BEFORE_FREEZE: u32 = 3;
 /// serves the same upload; the SDKs take 20 to 600 s.
 const FREEZE: Duration = Duration::from_secs(30);
 
+/// How often that doubles while the host goes on failing: up to 480 s. Each try of a host that
+/// swallows everything costs a lane many seconds.
+const FREEZE_DOUBLINGS_MAX: u32 = 4;
+
 /// The endpoints of the bucket's region, by index, and what is known of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Hosts {
@@ -20,7 +24,12 @@ pub(crate) struct Hosts {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Host {
+    /// Failures since its last answer.
     failures: u32,
+    /// How often it was set aside since its last answer.
+    freezes: u32,
+    /// Whether it ever answered.
+    spoke: bool,
     frozen_until: Moment,
 }
 
@@ -42,19 +51,37 @@ impl Hosts {
     /// An answer came from this host.
     pub(crate) fn answered(&mut self, index: HostIndex) {
         if let Some(host) = self.hosts.get_mut(index) {
-            *host = Host::default();
+            *host = Host {
+                spoke: true,
+                ..Host::default()
+            };
         }
     }
 
-    /// This host failed; `at_once` when it was not even reached.
-    pub(crate) fn failed(&mut self, now: Moment, index: HostIndex, at_once: bool) {
+    /// This host failed: was not even reached, or took a request and was silent.
+    pub(crate) fn failed(&mut self, now: Moment, index: HostIndex, unreached: bool, silent: bool) {
         let Some(host) = self.hosts.get_mut(index) else {
             return;
         };
         host.failures += 1;
+        // Waiting for an answer takes a minute: who never gave one is not asked three times.
+        let at_once = unreached || (silent && !host.spoke);
         if at_once || host.failures >= FAILURES_BEFORE_FREEZE {
-            host.frozen_until = now.after(FREEZE);
+            let doublings = host.freezes.min(FREEZE_DOUBLINGS_MAX);
+            host.frozen_until = now.after(FREEZE.saturating_mul(1 << doublings));
+            host.freezes += 1;
         }
+    }
+
+    /// Whether this host is set aside now.
+    pub(crate) fn is_frozen(&self, now: Moment, index: HostIndex) -> bool {
+        let host = self.hosts.get(index);
+        host.is_some_and(|host| host.frozen_until > now)
+    }
+
+    /// Whether each of them failed and has not answered since.
+    pub(crate) fn all_failed(&self) -> bool {
+        self.hosts.iter().all(|host| host.failures > 0)
     }
 
     /// Whether another host than this may serve now.

@@ -25,6 +25,7 @@ mod begin;
 mod commit;
 mod ending;
 pub mod event;
+mod failing;
 mod hosts;
 mod lane;
 pub mod plan;
@@ -34,21 +35,20 @@ mod send;
 mod source;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::engine::begin::Begin;
 use crate::engine::commit::Commit;
-use crate::engine::event::{
-    AttemptId, Effect, Event, HostIndex, Moment, Notice, Outcome, RecordId,
-};
+use crate::engine::event::{AttemptId, Effect, Event, HostIndex, Moment, Outcome, RecordId};
 use crate::engine::hosts::Hosts;
 use crate::engine::lane::Lane;
 use crate::engine::plan::{Layout, Sizer, Wishes};
 use crate::engine::record::{Checkpoint, Record};
 use crate::engine::retry::{Backoff, Budget};
-use crate::model::{Failure, FailureKind};
+use crate::engine::token::Token;
 
 /// What is to be uploaded, as far as the engine needs to know.
 #[derive(Clone, Debug)]
@@ -165,17 +165,6 @@ pub(crate) enum WorkKind {
     Stat,
 }
 
-/// The token, as far as the engine knows it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Token {
-    /// How many were renewed.
-    generation: u32,
-    /// Whether the service took this generation at least once.
-    proven: bool,
-    /// A fresh one was asked for.
-    renewing: bool,
-}
-
 impl Engine {
     /// An upload that goes on from `checkpoint`, which is empty for a new one.
     ///
@@ -266,21 +255,8 @@ impl Engine {
                 );
             }
             Event::SourceSeen { same } => self.source_seen(same),
-            Event::TokenRenewed => {
-                self.token = Token {
-                    generation: self.token.generation + 1,
-                    proven: false,
-                    renewing: false,
-                };
-            }
-            Event::TokenUnavailable => self.give_up(
-                now,
-                Failure::new(
-                    FailureKind::Unauthorized,
-                    "the token is refused, and there is no other",
-                ),
-                false,
-            ),
+            Event::TokenRenewed => self.token_renewed(),
+            Event::TokenUnavailable => self.token_unavailable(now),
             Event::Stop => self.end_at(now, Outcome::Stopped),
             Event::Woken => self.enforce_part_timeout(now),
         }
@@ -410,64 +386,9 @@ impl Engine {
         }
         match &self.phase {
             Phase::Beginning(begin) if begin.is_recording(id) => self.phase = Phase::Sending,
-            Phase::Committing(commit) if commit.is_recording(id) => self.commit_recorded(now),
+            Phase::Committing(commit) if commit.is_recording(id) => self.commit_recorded(),
             _ => self.lane_recorded(now, id),
         }
-    }
-
-    fn failed(&mut self, now: Moment, attempt: AttemptId, failure: Failure) {
-        let Some(work) = self.attempts.remove(&attempt) else {
-            return;
-        };
-        let unreached = matches!(failure.kind, FailureKind::Connect | FailureKind::Tls);
-        if unreached || retry::may_have_happened(&failure) {
-            self.hosts.failed(now, work.host, unreached);
-        } else {
-            self.hosts.answered(work.host);
-        }
-        match work.kind {
-            WorkKind::Initiate => self.initiate_failed(now, &work, failure),
-            WorkKind::Segment { lane, len } => self.segment_failed(now, &work, lane, len, failure),
-            WorkKind::Commit => self.commit_failed(now, &work, failure),
-            WorkKind::Stat => self.stat_failed(now, failure),
-        }
-    }
-
-    /// A token was refused: a fresh one, or, when a fresh one was refused, the end.
-    fn token_refused(&mut self, now: Moment, work: &Work, failure: Failure) {
-        if work.token < self.token.generation || self.token.renewing {
-            return;
-        }
-        if self.token.generation > 0 && !self.token.proven {
-            self.give_up(now, failure, false);
-            return;
-        }
-        self.token.renewing = true;
-        self.effects.push_back(Effect::RenewToken);
-    }
-
-    /// How long to wait after a failure, said to whoever listens.
-    fn wait_after(
-        &mut self,
-        now: Moment,
-        failure: Failure,
-        failures: u32,
-        lane: Option<u64>,
-        skip: bool,
-    ) -> Moment {
-        let wait = if skip {
-            Duration::ZERO
-        } else {
-            self.backoff.wait(failures, &failure)
-        };
-        let notice = Notice::Retrying {
-            failure,
-            lane,
-            wait,
-            attempts: failures,
-        };
-        self.effects.push_back(Effect::Notice(notice));
-        now.after(wait)
     }
 
     /// Invariant 5.

@@ -209,8 +209,14 @@ impl Sizer {
         true
     }
 
-    /// A segment was lost in flight: the line is worse than it was.
-    pub(crate) fn lost(&mut self) {
-        self.next_len = (self.next_len / 2).max(SEGMENT_LEN_FIRST.min(self.next_len));
+    /// A segment was lost in flight after `took`: the line is worse than it was. One that was lost
+    /// early says little about its length.
+    pub(crate) fn lost(&mut self, took: Duration) {
+        let least = if took > SEGMENT_DURATION {
+            SEGMENT_LEN_MIN
+        } else {
+            SEGMENT_LEN_FIRST.min(self.next_len)
+        };
+        self.next_len = (self.next_len / 2).max(least);
     }
 }

@@ -14,6 +14,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Longest `Retry-After` that is honoured; a longer one is a mistake or an attack.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
+/// How long to go on while nothing of the service's was ever heard. Long enough for a line that is
+/// being set up and a host that restarts; a mistyped name must not hang for the whole budget.
+const CONTACT_BUDGET: Duration = Duration::from_secs(60);
+
 /// How often the same bytes may be acknowledged with the wrong hash before the way there is called
 /// broken. A flipped bit is an accident once.
 pub(crate) const MISMATCHES_MAX: u32 = 5;
@@ -74,6 +78,12 @@ pub(crate) fn may_have_happened(failure: &Failure) -> bool {
     )
 }
 
+/// Whether the way to whoever was asked is to blame, so that asking again may help.
+pub(crate) fn may_pass(failure: &Failure) -> bool {
+    use FailureKind as K;
+    may_have_happened(failure) || matches!(failure.kind, K::Connect | K::Tls | K::Throttled)
+}
+
 /// Waits between attempts: doubling, with full jitter.
 ///
 /// The random numbers come from a seed, so that a run can be repeated.
@@ -116,6 +126,8 @@ impl Backoff {
 pub(crate) struct Budget {
     allowed: Duration,
     last_progress: Moment,
+    /// Something of the service's was heard.
+    heard: bool,
 }
 
 impl Budget {
@@ -123,12 +135,24 @@ impl Budget {
         Self {
             allowed,
             last_progress: Moment::default(),
+            heard: false,
         }
     }
 
     /// Something was acknowledged.
     pub(crate) fn progress(&mut self, now: Moment) {
         self.last_progress = now;
+        self.heard = true;
+    }
+
+    /// The service is there, whatever it said.
+    pub(crate) fn hear(&mut self) {
+        self.heard = true;
+    }
+
+    /// Whether it took too long to hear anything of the service's.
+    pub(crate) fn has_no_contact(&self, now: Moment) -> bool {
+        !self.heard && now >= Moment(CONTACT_BUDGET.min(self.allowed))
     }
 
     /// Whether it is used up.

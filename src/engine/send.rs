@@ -1,7 +1,8 @@
 //! Sending lanes: which one next, what an acknowledgement means, and what a failure.
 
-use crate::engine::event::{AttemptId, Effect, Moment, Notice, RecordId};
+use crate::engine::event::{AttemptId, Effect, HostIndex, Moment, Notice, RecordId};
 use crate::engine::lane::{Acknowledged, Lane, Step};
+use crate::engine::plan::{Layout, Protocol, Wishes};
 use crate::engine::record::{Digest, Receipt, Record, Seal};
 use crate::engine::retry::{MISMATCHES_MAX, Verdict, verdict};
 use crate::engine::{Engine, Phase, Work, WorkKind};
@@ -133,15 +134,15 @@ impl Engine {
             Verdict::GiveUp { again } => self.give_up(now, failure, again),
             _ if attempts_spent || self.budget.is_spent(now) => self.give_up(now, failure, true),
             Verdict::Resend if mismatches >= MISMATCHES_MAX => self.give_up(now, failure, true),
-            Verdict::Shorten if !self.sizer.refused(len) => self.give_up(now, failure, false),
+            Verdict::Shorten => self.shorten(now, index, len, failure),
             Verdict::SlowDown => {
                 self.quiet_until = self.wait_after(now, failure, failures, Some(index), false);
             }
             other => {
-                self.sizer.lost();
+                self.sizer.lost(Self::took(now, work));
                 let skip = match other {
                     Verdict::NextHost => self.hosts.has_other(now, work.host),
-                    Verdict::Shorten | Verdict::Resend => true,
+                    Verdict::Resend => true,
                     _ => false,
                 };
                 let until = self.wait_after(now, failure, failures, Some(index), skip);
@@ -248,12 +249,7 @@ impl Engine {
             .sizer
             .segment_len(self.layout.protocol, lane_span.len, done);
         assert!(len > 0, "an empty segment");
-        let named = after.as_ref().and_then(|receipt| receipt.host.as_deref());
-        let named = named.and_then(|name| self.job.hosts.iter().position(|host| host == name));
-        let host = match named {
-            Some(host) if failures < NAMED_HOST_FAILURES_MAX => host,
-            _ => self.hosts.choose(now),
-        };
+        let host = self.host_for(now, after.as_ref(), failures);
         let attempt = self.attempt(now, WorkKind::Segment { lane: index, len }, host);
         self.effects.push_back(Effect::Send {
             attempt,
@@ -265,6 +261,54 @@ impl Engine {
             upload_id: self.upload_id.clone(),
         });
         self.set_step(index, Step::Sending);
+    }
+
+    /// The host that `receipt` names, while it serves; else the best one.
+    pub(crate) fn host_for(
+        &self,
+        now: Moment,
+        receipt: Option<&Receipt>,
+        failures: u32,
+    ) -> HostIndex {
+        let named = receipt.and_then(|receipt| receipt.host.as_deref());
+        let named = named.and_then(|name| self.job.hosts.iter().position(|host| host == name));
+        match named {
+            Some(host)
+                if failures < NAMED_HOST_FAILURES_MAX && !self.hosts.is_frozen(now, host) =>
+            {
+                host
+            }
+            _ => self.hosts.choose(now),
+        }
+    }
+
+    /// Something on the way refuses bodies of `len` bytes: the next ones are shorter, if they can be.
+    fn shorten(&mut self, now: Moment, index: u64, len: u64, failure: Failure) {
+        if self.layout.protocol == Protocol::Parts {
+            let wishes = Wishes {
+                protocol: Some(Protocol::Parts),
+                threshold: Some(0),
+                part_len: len / 2,
+                ..self.job.wishes
+            };
+            let shorter = Layout::choose(self.job.size, &wishes);
+            if shorter.lane_len >= self.layout.lane_len {
+                self.give_up(now, failure, false);
+                return;
+            }
+            let why = "something on the way refuses bodies as long as its parts were";
+            self.effects
+                .push_back(Effect::Notice(Notice::StartedOver { why }));
+            self.forget_lanes();
+            self.layout = shorter;
+            self.phase = Phase::Beginning(Default::default());
+        } else if self.sizer.refused(len) {
+            let failures = self.lanes.get(&index).map_or(1, |lane| lane.failures);
+            let until = self.wait_after(now, failure, failures, Some(index), true);
+            self.set_step(index, Step::Idle(until));
+        } else {
+            self.give_up(now, failure, false);
+        }
     }
 
     /// Lanes with a segment on the wire or on its way to the disk.

@@ -76,6 +76,8 @@ pub(crate) struct Permit {
     access: Access,
     scope: Scope,
     insert_only: bool,
+    /// The service names the object.
+    names_no_key: bool,
     life: Duration,
     /// The service's clock minus ours by its last answer, in seconds.
     heard_offset_s: AtomicI64,
@@ -107,6 +109,7 @@ impl Permit {
             access,
             scope,
             insert_only,
+            names_no_key: key.is_none(),
             life: Duration::from_secs(life.max(TOKEN_LIFE_MIN)),
             heard_offset_s: AtomicI64::new(0),
             offset_s: AtomicI64::new(0),
@@ -162,13 +165,17 @@ impl Permit {
         }
     }
 
-    /// Whether a repeated commit can be seen: by its refusal, or by a callback that comes twice.
+    /// Whether a repeated commit can be seen: by its refusal, by a callback that comes twice, by a
+    /// second object.
     pub(crate) fn repeat_shows(&self) -> bool {
         match &self.access {
             Access::Keys(_) => false,
             Access::Token(token) | Access::Provider(_, token) => {
                 let policy = token.policy();
-                policy.force_insert_only || policy.callback_url.is_some()
+                // With a name that the service makes, a second commit may make a second object.
+                policy.force_insert_only
+                    || policy.callback_url.is_some()
+                    || (policy.save_key.is_some() && (self.names_no_key || policy.force_save_key))
             }
         }
     }

@@ -2,32 +2,26 @@
 //!
 //! This is where engine and dialect meet: lanes become blocks or parts here, and answers receipts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::api::Api;
 use crate::clock;
-use crate::engine::event::{AttemptId, Effect, Event, Found, HostIndex};
-use crate::engine::plan::{Layout, Protocol};
+use crate::engine::event::{AttemptId, Effect, Event, HostIndex};
+use crate::engine::plan::Protocol;
 use crate::engine::record::Receipt;
 use crate::events;
 use crate::kodo::blocks::{self, ChunkReply, Context, SentChunk};
 use crate::kodo::form::{self, Boundary};
-use crate::kodo::manage::{self, ObjectInfo};
 use crate::kodo::multipart::{self, Initiated, PartNumber, PartReply, Upload, UploadId};
-use crate::kodo::{AnswerForm, Commit, Etag, Stored, failure};
+use crate::kodo::{Commit, Stored, failure};
 use crate::model::{Answer, Bucket, ByteSpan, Endpoint, Failure, FailureKind, ObjectKey, Request};
-use crate::transport::{SourceStream, Transport};
+use crate::transport::{SourceStream, Stale, Transport};
 use crate::uploader::access::Permit;
-use crate::uploader::hashes::{LaneHashes, of_source};
-use crate::uploader::meter::{Finished, Meter};
+use crate::uploader::hashes::{LaneHashes, SegmentHashes, of_source};
+use crate::uploader::meter::Meter;
 use crate::uploader::recorder::Recorder;
 use crate::uploader::watch::Watched;
-
-/// How far a clock may be wrong before an object that was put "before we began" is another one, when
-/// the service's own clock is not known: what the service itself allows for signatures. Source:
-/// protocol reference, section 1.4.
-const CLOCK_SKEW_MAX_S: u64 = 15 * 60;
 
 /// The slowest line whose answers are waited for as long as its buffers drain, in bytes a second:
 /// 64 kbit/s. Until the bytes on the wire are measured, a body counts as sent when the kernel has it.
@@ -60,6 +54,37 @@ pub(crate) struct AnswerLimits {
     pub(crate) response: Duration,
     /// Of commits: the service joins what it has.
     pub(crate) commit: Duration,
+    /// How many lanes share the line.
+    pub(crate) lanes: u64,
+}
+
+/// A segment that the service acknowledged, and whose answer was right.
+struct Acknowledged {
+    event: Event,
+    lane: u64,
+    lane_len: u64,
+    hashes: SegmentHashes,
+}
+
+/// Whether a request may go out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeat {
+    /// It may: it has the same effect twice.
+    Freely,
+    /// Only if nothing of it was sent: what a commit did, the engine must find out.
+    Unsent,
+    /// It is not worth it.
+    Never,
+}
+
+impl Repeat {
+    fn allows(self, stale: Stale) -> bool {
+        match self {
+            Self::Freely => stale != Stale::No,
+            Self::Unsent => stale == Stale::Unsent,
+            Self::Never => false,
+        }
+    }
 }
 
 impl Executor {
@@ -70,9 +95,11 @@ impl Executor {
                 or_failed(attempt, self.initiate(attempt, host).await)
             }
             Effect::Send { attempt, .. } => {
-                let event = or_failed(attempt, self.send(&effect).await);
+                let sent = self.send(&effect).await;
                 // Beside every segment, so that a change is noticed before much follows it.
-                return match self.look_at_source().await {
+                let looked = self.look_at_source().await;
+                let event = or_failed(attempt, sent.map(|sent| self.keep(sent)));
+                return match looked {
                     Event::SourceSeen { same: true } => vec![event],
                     changed => vec![changed, event],
                 };
@@ -105,6 +132,10 @@ impl Executor {
                 }
             }
             Effect::CheckSource => self.look_at_source().await,
+            Effect::Abandon { host, upload_id } => {
+                self.abandon(host, &upload_id).await;
+                return Vec::new();
+            }
             Effect::Cancel { .. } | Effect::Notice(_) | Effect::Finish(_) => return Vec::new(),
         };
         vec![event]
@@ -136,8 +167,9 @@ impl Executor {
     async fn initiate(&self, attempt: AttemptId, host: HostIndex) -> Result<Event, Failure> {
         let now = clock::wall();
         let request = multipart::initiate(&self.permit.token(now), &self.bucket, self.key());
+        let limit = self.limits.response;
         let answer = self
-            .request(host, request, None, self.limits.response)
+            .request(host, request, limit, Repeat::Freely, || None)
             .await?;
         let initiated = Initiated::read(&answer, clock::wall())?;
         Ok(Event::Initiated {
@@ -148,7 +180,21 @@ impl Executor {
         })
     }
 
-    async fn send(&self, effect: &Effect) -> Result<Event, Failure> {
+    /// Gives an upload id back, as far as that is easy: it expires by itself.
+    async fn abandon(&self, host: HostIndex, upload_id: &str) {
+        let Ok(upload) = self.upload(upload_id) else {
+            return;
+        };
+        let request = upload.abort(&self.permit.token(clock::wall()));
+        let limit = self.limits.response;
+        let answer = self.request(host, request, limit, Repeat::Never, || None);
+        if let Err(failure) = answer.await {
+            tracing::debug!(%failure, "an upload id was not given back");
+        }
+    }
+
+    /// Sends a segment and checks its answer.
+    async fn send(&self, effect: &Effect) -> Result<Acknowledged, Failure> {
         let Effect::Send {
             attempt,
             host,
@@ -176,41 +222,42 @@ impl Executor {
             }
         };
         let source = self.source.source();
-        let (stream, reading) = self.hashes.stream(source, *lane, done, *span, None);
-        let answer = self
-            .request(*host, request, Some(stream), self.limits.response)
-            .await?;
-        let hashes = reading.finish();
-        let receipt = if upload_id.is_some() {
-            let reply = PartReply::read(&answer, clock::wall())?;
-            reply.verify(&hashes.etag)?;
-            Receipt {
-                text: reply.etag,
-                host: None,
-                expires: None,
-            }
-        } else {
-            let reply = ChunkReply::read(&answer, clock::wall())?;
-            reply.verify(&SentChunk {
-                block_offset: done + span.len,
-                chunk_crc32: hashes.crc32,
-                block_crc32: hashes.lane_crc32,
-            })?;
-            Receipt {
-                text: reply.context.as_str().to_owned(),
-                host: reply.host.map(|host| host.authority().to_owned()),
-                expires: reply.expires,
-            }
+        let reading = Mutex::new(None);
+        let stream = || {
+            let (stream, hashes) = self.hashes.stream(source, *lane, done, *span, None);
+            *reading.lock().unwrap_or_else(PoisonError::into_inner) = Some(hashes);
+            Some(stream)
         };
-        let digest = hashes.digest();
-        self.hashes.keep(*lane, lane_span.len, hashes);
-        let server_time = server_seconds(&answer);
-        Ok(Event::Sent {
+        let limit = self.limits.response;
+        let answer = self
+            .request(*host, request, limit, Repeat::Freely, stream)
+            .await?;
+        let reading = reading.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let hashes = reading.ok_or_else(|| bug("an answer to nothing"))?.finish();
+        let receipt = match upload_id {
+            Some(_) => part_receipt(&answer, &hashes)?,
+            None => chunk_receipt(&answer, &hashes, done + span.len)?,
+        };
+        let event = Event::Sent {
             attempt: *attempt,
             receipt,
-            digest,
-            server_time,
+            digest: hashes.digest(),
+            server_time: server_seconds(&answer),
+        };
+        let (lane, lane_len) = (*lane, lane_span.len);
+        Ok(Acknowledged {
+            event,
+            lane,
+            lane_len,
+            hashes,
         })
+    }
+
+    /// Keeps an acknowledged segment's hashes. In the same turn in which the engine hears of it: an
+    /// attempt that is cancelled must not leave hashes of bytes that do not count.
+    fn keep(&self, sent: Acknowledged) -> Event {
+        self.hashes.keep(sent.lane, sent.lane_len, sent.hashes);
+        sent.event
     }
 
     async fn commit(&self, effect: &Effect) -> Result<Event, Failure> {
@@ -227,15 +274,13 @@ impl Executor {
         let token = self.permit.token(clock::wall());
         let source = self.source.source();
         let size = source.len();
-        let (request, stream, hash) = match protocol {
+        let (request, hash) = match protocol {
             Protocol::Form => {
                 let (crc32, hash) = of_source(self.source.source()).await?;
-                let span = ByteSpan::new(0, size);
+                let span = self.whole();
                 let boundary = Boundary::from_random(random_bytes()?);
                 let request = form::request(&token, &self.commit, Some(crc32), span, &boundary);
-                let request = request.map_err(|taken| bug(&taken.to_string()))?;
-                let (stream, _) = self.hashes.stream(source, 0, 0, span, Some(hash));
-                (request, (size > 0).then_some(stream), hash)
+                (request.map_err(|taken| bug(&taken.to_string()))?, hash)
             }
             Protocol::Blocks => {
                 let contexts: Option<Vec<Context>> = receipts
@@ -246,7 +291,6 @@ impl Executor {
                 let request = blocks::mkfile(&token, size, &self.commit, contexts.iter());
                 (
                     request,
-                    None,
                     self.hash_of_lanes(receipts.len() as u64, *protocol)?,
                 )
             }
@@ -261,125 +305,57 @@ impl Executor {
                 let request = upload.complete(&token, &self.commit, parts?);
                 (
                     request,
-                    None,
                     self.hash_of_lanes(receipts.len() as u64, *protocol)?,
                 )
             }
         };
+        let stream = || {
+            let whole = self.hashes.stream(source, 0, 0, self.whole(), Some(hash));
+            (*protocol == Protocol::Form && size > 0).then_some(whole.0)
+        };
+        let limit = self.limits.commit;
         let answer = self
-            .request(*host, request, stream, self.limits.commit)
+            .request(*host, request, limit, Repeat::Unsent, stream)
             .await?;
         let stored = Stored::read(&answer, self.permit.answer_form(), clock::wall())?;
         self.finish(Some(stored), hash)?;
         Ok(Event::Committed { attempt: *attempt })
     }
 
-    async fn stat(
-        &self,
-        attempt: AttemptId,
-        not_before: u64,
-        layout: Layout,
-    ) -> Result<Event, Failure> {
-        let (Some(endpoint), Some(keys), Some(key)) =
-            (&self.management, self.permit.keys(), self.key())
-        else {
-            return Err(bug("stat needs a host, keys and a key"));
-        };
-        let now = clock::wall();
-        let request = manage::stat(&self.bucket, key, false);
-        let request = manage::signed(request, keys, endpoint, None);
-        let answer = self.api.send(endpoint, request).await?;
-        let info = match ObjectInfo::read(&answer, now) {
-            Ok(info) => info,
-            Err(failure) if failure.kind == FailureKind::NoSuchObject => {
-                return Ok(Event::Stated {
-                    attempt,
-                    found: Found::Nothing,
-                });
-            }
-            Err(failure) => return Err(failure),
-        };
-        let not_before = match not_before {
-            0 => self.began.saturating_sub(CLOCK_SKEW_MAX_S),
-            heard => heard,
-        };
-        let hash = match layout.protocol {
-            Protocol::Form => of_source(self.source.source()).await?.1,
-            protocol => {
-                let lanes = layout.lane_count(self.source.source().len());
-                self.hash_of_lanes(lanes, protocol)?
-            }
-        };
-        let ours = info.etag() == Some(hash)
-            && info.size == self.source.source().len()
-            && clock::unix_seconds(info.stored_at()) >= not_before;
-        if ours {
-            self.finish(None, hash)?;
-        }
-        let found = if ours { Found::Ours } else { Found::Another };
-        Ok(Event::Stated { attempt, found })
-    }
-
-    /// Keeps the commit's answer, if it shows our bytes under our key.
-    fn finish(&self, stored: Option<Stored>, hash: Etag) -> Result<(), Failure> {
-        let mismatch = |what: String, stored: &Stored| {
-            let mut failure = Failure::new(FailureKind::Mismatch, what);
-            failure.request_id = stored.request_id.clone();
-            failure
-        };
-        if let Some(stored) = &stored {
-            if let Some(theirs) = stored.hash.filter(|theirs| *theirs != hash) {
-                let what = format!("the stored object has hash {theirs}, the source {hash}");
-                return Err(mismatch(what, stored));
-            }
-            let plain = self.permit.answer_form() == AnswerForm::HashAndKey;
-            if let (true, Some(asked), Some(given)) = (plain, self.key(), &stored.key)
-                && asked.as_str() != given
-                && !self.permit.may_rename()
-            {
-                let what = format!("the service stored `{given}` where `{asked}` was asked for");
-                return Err(mismatch(what, stored));
-            }
-        }
-        let hash_confirmed = stored.as_ref().is_none_or(|stored| stored.hash.is_some());
-        self.meter.finish(Finished {
-            stored,
-            hash,
-            hash_confirmed,
-        });
-        Ok(())
-    }
-
-    /// One request to an upload host.
+    /// One request to an upload host. One that met a connection that was over already goes out again
+    /// at once on a new one, as far as `repeat` allows: that is no failed attempt.
     async fn request(
         &self,
         host: HostIndex,
         request: Request,
-        stream: Option<SourceStream>,
         limit: Duration,
+        repeat: Repeat,
+        source: impl Fn() -> Option<SourceStream>,
     ) -> Result<Answer, Failure> {
         let endpoint = self.hosts.get(host).ok_or_else(|| bug("no such host"))?;
-        let limit = limit + Duration::from_secs(request.body.len() / SLOWEST_LINE);
-        let stream = stream.map(|stream| self.meter.count(stream));
-        let answer = self
-            .transport
-            .send(endpoint, request, stream, limit)
-            .await?;
+        // All lanes share the line.
+        let len = request.body.len().saturating_mul(self.limits.lanes);
+        let limit = limit + Duration::from_secs(len / SLOWEST_LINE);
+        let send = |request| {
+            let stream = source().map(|stream| self.meter.count(stream));
+            self.transport.send(endpoint, request, stream, limit)
+        };
+        let mut answer = send(request.clone()).await;
+        if let Err(unanswered) = &answer
+            && repeat.allows(unanswered.stale)
+        {
+            self.transport.forget_idle(endpoint);
+            answer = send(request).await;
+        }
+        let answer = answer.map_err(|unanswered| unanswered.failure)?;
         self.permit
             .hear_clock(failure::server_time(&answer), clock::wall());
         Ok(answer)
     }
 
-    fn hash_of_lanes(&self, count: u64, protocol: Protocol) -> Result<Etag, Failure> {
-        let lanes = self.hashes.of_object(count);
-        let lanes = lanes.ok_or_else(|| bug("a lane was committed and not hashed"))?;
-        Ok(match protocol {
-            Protocol::Parts => Etag::of_parts(&lanes),
-            Protocol::Blocks | Protocol::Form => {
-                let blocks: Vec<_> = lanes.iter().map(|(_, etag)| etag.digest()).collect();
-                Etag::of_blocks(&blocks)
-            }
-        })
+    /// All of the source.
+    fn whole(&self) -> ByteSpan {
+        ByteSpan::new(0, self.source.source().len())
     }
 
     fn upload(&self, id: &str) -> Result<Upload, Failure> {
@@ -387,9 +363,39 @@ impl Executor {
         Ok(Upload::new(&self.bucket, self.key(), &id))
     }
 
-    fn key(&self) -> Option<&ObjectKey> {
+    pub(super) fn key(&self) -> Option<&ObjectKey> {
         self.commit.key()
     }
+}
+
+/// What a part's answer gives, if the service has the bytes that were sent.
+fn part_receipt(answer: &Answer, hashes: &SegmentHashes) -> Result<Receipt, Failure> {
+    let reply = PartReply::read(answer, clock::wall())?;
+    reply.verify(&hashes.etag)?;
+    Ok(Receipt {
+        text: reply.etag,
+        host: None,
+        expires: None,
+    })
+}
+
+/// The same of a chunk, which ends `block_offset` bytes into its block.
+fn chunk_receipt(
+    answer: &Answer,
+    hashes: &SegmentHashes,
+    block_offset: u64,
+) -> Result<Receipt, Failure> {
+    let reply = ChunkReply::read(answer, clock::wall())?;
+    reply.verify(&SentChunk {
+        block_offset,
+        chunk_crc32: hashes.crc32,
+        block_crc32: hashes.lane_crc32,
+    })?;
+    Ok(Receipt {
+        text: reply.context.as_str().to_owned(),
+        host: reply.host.map(|host| host.authority().to_owned()),
+        expires: reply.expires,
+    })
 }
 
 /// v2's number of a lane.
@@ -428,7 +434,7 @@ pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], Failure> {
 }
 
 /// What cannot be; told instead of a panic.
-fn bug(what: &str) -> Failure {
+pub(super) fn bug(what: &str) -> Failure {
     Failure::new(
         FailureKind::BadRequest,
         format!("haul made a mistake: {what}"),

@@ -11,6 +11,7 @@ mod driver;
 mod effects;
 mod hashes;
 mod meter;
+mod proof;
 mod recorder;
 mod settle;
 mod watch;

@@ -70,7 +70,7 @@ mod tests {
                 .unwrap()
         };
         write("12345");
-        let watched = Watched::new(FileSource::open(&path).await.unwrap());
+        let watched = Watched::new(Source::open(&path).await.unwrap());
         assert_eq!(watched.look().await.unwrap(), None);
         let touch = |seconds| {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);

@@ -275,26 +275,27 @@ fn hosts_take_turns() {
     let at = |seconds| Moment(Duration::from_secs(seconds));
     let mut hosts = Hosts::new(2);
     assert_eq!(hosts.choose(at(0)), 0);
-    hosts.failed(at(0), 0, true);
+    hosts.failed(at(0), 0, true, false);
     assert_eq!(hosts.choose(at(1)), 1);
     assert!(hosts.has_other(at(1), 0));
     for _ in 0..2 {
-        hosts.failed(at(1), 1, false);
+        hosts.failed(at(1), 1, false, false);
         assert_eq!(hosts.choose(at(1)), 1);
     }
-    hosts.failed(at(1), 1, false);
+    hosts.failed(at(1), 1, false, false);
     assert_eq!(
         hosts.choose(at(2)),
         0,
         "all are set aside: the one that comes back first"
     );
     assert_eq!(hosts.choose(at(30)), 0);
-    hosts.failed(at(31), 0, true);
+    hosts.failed(at(31), 0, true, false);
     assert_eq!(hosts.choose(at(32)), 1);
     hosts.answered(0);
     assert_eq!(hosts.choose(at(32)), 0);
 }
 
+/// The beginning of a v1 upload in a journal.
 fn begun(lane_len: u64) -> Record {
     Record::Begun {
         layout: Layout {
@@ -306,6 +307,7 @@ fn begun(lane_len: u64) -> Record {
     }
 }
 
+/// A segment in a journal.
 fn segment(lane: u64, offset: u64, len: u64) -> Record {
     Record::Segment {
         lane,

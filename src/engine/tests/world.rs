@@ -285,7 +285,7 @@ impl World {
             );
             match effect {
                 Effect::Finish(outcome) => self.outcome = Some(outcome),
-                Effect::Notice(_) => {}
+                Effect::Notice(_) | Effect::Abandon { .. } => {}
                 Effect::Cancel { attempt } => self.cancel(attempt),
                 other => {
                     self.check_effect(&other);
@@ -428,7 +428,10 @@ impl World {
                 self.seen = self.source;
                 Some(Event::SourceSeen { same })
             }
-            Effect::Cancel { .. } | Effect::Notice(_) | Effect::Finish(_) => None,
+            Effect::Cancel { .. }
+            | Effect::Abandon { .. }
+            | Effect::Notice(_)
+            | Effect::Finish(_) => None,
         }
     }
 }

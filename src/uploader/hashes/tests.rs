@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::engine::record::Seal;
 use crate::kodo::Etag;
 use crate::model::{ByteSpan, FailureKind};
-use crate::source::FileSource;
+use crate::source::Source;
 use crate::uploader::hashes::{LaneHashes, SegmentHashes, of_source};
 use futures_util::StreamExt;
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ const MIB: usize = 1 << 20;
 struct File {
     _dir: TempDir,
     path: PathBuf,
-    source: FileSource,
+    source: Source,
     content: Vec<u8>,
 }
 
@@ -32,7 +32,7 @@ async fn file(len: usize) -> File {
     let path = dir.path().join("f");
     let content: Vec<u8> = (0..len).map(|at| (at * 7 + at / 251) as u8).collect();
     write(&path, &content);
-    let source = FileSource::open(&path).await.unwrap();
+    let source = Source::open(&path).await.unwrap();
     File {
         _dir: dir,
         path,

@@ -1,0 +1,90 @@
+//! A failed attempt: what it says about its host and the way there, and whose turn it is then.
+
+use std::time::Duration;
+
+use crate::engine::event::{AttemptId, Effect, Moment, Notice};
+use crate::engine::{Engine, Work, WorkKind, retry};
+use crate::model::{Failure, FailureKind};
+
+/// An attempt that broke after so long had a connection that took its bytes: on a line of 64 kbit/s
+/// the first answer takes a minute. Longer than any connection may take to be made.
+const SLOW_NOT_DEAD: Duration = Duration::from_secs(20);
+
+impl Engine {
+    /// An attempt failed.
+    pub(crate) fn failed(&mut self, now: Moment, attempt: AttemptId, failure: Failure) {
+        let Some(work) = self.attempts.remove(&attempt) else {
+            return;
+        };
+        // A look goes to another kind of host.
+        if work.kind != WorkKind::Stat {
+            self.judge_host(now, &work, &failure);
+        }
+        if is_the_services(&failure) {
+            self.budget.hear();
+        }
+        if self.has_no_contact(now, &work, &failure) {
+            self.give_up(now, failure, true);
+            return;
+        }
+        match work.kind {
+            WorkKind::Initiate => self.initiate_failed(now, &work, failure),
+            WorkKind::Segment { lane, len } => self.segment_failed(now, &work, lane, len, failure),
+            WorkKind::Commit => self.commit_failed(now, &work, failure),
+            WorkKind::Stat => self.stat_failed(now, failure),
+        }
+    }
+
+    /// How long to wait after a failure, said to whoever listens.
+    pub(crate) fn wait_after(
+        &mut self,
+        now: Moment,
+        failure: Failure,
+        failures: u32,
+        lane: Option<u64>,
+        skip: bool,
+    ) -> Moment {
+        let wait = if skip {
+            Duration::ZERO
+        } else {
+            self.backoff.wait(failures, &failure)
+        };
+        let notice = Notice::Retrying {
+            failure,
+            lane,
+            wait,
+            attempts: failures,
+        };
+        self.effects.push_back(Effect::Notice(notice));
+        now.after(wait)
+    }
+
+    fn judge_host(&mut self, now: Moment, work: &Work, failure: &Failure) {
+        use FailureKind as K;
+        let unreached = matches!(failure.kind, K::Connect | K::Tls);
+        if unreached || retry::may_have_happened(failure) {
+            let silent = failure.kind == K::TimedOut;
+            self.hosts.failed(now, work.host, unreached, silent);
+        } else if failure.kind != K::Source {
+            self.hosts.answered(work.host);
+        }
+    }
+
+    /// Whether every host was tried for long enough and nothing of the service's was ever heard: a
+    /// mistyped name, a portal in the way, no network at all.
+    fn has_no_contact(&self, now: Moment, work: &Work, failure: &Failure) -> bool {
+        let is_slow = failure.kind == FailureKind::Broken && now.since(work.begun) >= SLOW_NOT_DEAD;
+        failure.kind != FailureKind::Source
+            && !is_slow
+            && self.budget.has_no_contact(now)
+            && self.hosts.all_failed()
+    }
+}
+
+/// Whether the service itself said this. A genuine answer names its request; one that knows no such
+/// call may be the service's, but is no upload host's.
+fn is_the_services(failure: &Failure) -> bool {
+    use FailureKind as K;
+    let is_elsewhere = matches!(failure.kind, K::NotKodo | K::NotFound | K::MethodNotAllowed);
+    failure.request_id.is_some() && !is_elsewhere
+}
