@@ -6,7 +6,7 @@ use crate::engine::event::{AttemptId, Effect, Moment, Notice};
 use crate::engine::{Engine, Work, WorkKind, retry};
 use crate::model::{Failure, FailureKind};
 
-/// An attempt that broke after so long had a connection that took its bytes: on a line of 64 kbit/s
+/// An attempt that ended after so long had a connection that took its bytes: on a line of 64 kbit/s
 /// the first answer takes a minute. Longer than any connection may take to be made.
 const SLOW_NOT_DEAD: Duration = Duration::from_secs(20);
 
@@ -73,7 +73,8 @@ impl Engine {
     /// Whether every host was tried for long enough and nothing of the service's was ever heard: a
     /// mistyped name, a portal in the way, no network at all.
     fn has_no_contact(&self, now: Moment, work: &Work, failure: &Failure) -> bool {
-        let is_slow = failure.kind == FailureKind::Broken && now.since(work.begun) >= SLOW_NOT_DEAD;
+        let was_connected = matches!(failure.kind, FailureKind::Broken | FailureKind::TimedOut);
+        let is_slow = was_connected && now.since(work.begun) >= SLOW_NOT_DEAD;
         failure.kind != FailureKind::Source
             && !is_slow
             && self.budget.has_no_contact(now)
