@@ -9,8 +9,8 @@ use haul::devserver::Operation;
 use crate::rig::{FORM, LEN, Rig, SEGMENT_LEN_MAX, V1, V2, WINDOW, files_in, number};
 use crate::world::content;
 
-/// Enough for a commit of two blocks and a crumb.
-const SHORT_LEN: usize = (8 << 20) + 5;
+/// Enough for a commit of a block and a crumb.
+const SHORT_LEN: usize = (4 << 20) + 5;
 
 /// What happens to the file.
 type Change = fn(&Path);
@@ -79,7 +79,7 @@ const CHANGES: [(&str, Change, Option<u64>); 9] = [
         Some(1),
     ),
     ("every byte", rewrite, None),
-    ("a cut in a sent lane", |path| resize(path, 5_000_000), None),
+    ("a cut in a sent lane", |path| resize(path, 1_000_000), None),
     ("a cut to a crumb", |path| resize(path, 10), None),
     ("a cut to nothing", |path| resize(path, 0), None),
     ("growth", |path| resize(path, len(path) + 5_000_000), None),
@@ -121,8 +121,12 @@ fn at_the_commit() {
         (FORM, "form", Operation::Form),
     ];
     for (flags, name, operation) in rows {
-        for fault in ["hold = \"h\"", "hang = \"after_body\""] {
-            for (story, change, _) in CHANGES {
+        // Where it took no effect, two rows stand for all.
+        for (fault, count) in [
+            ("hold = \"h\"", CHANGES.len()),
+            ("hang = \"after_body\"", 2),
+        ] {
+            for (story, change, _) in &CHANGES[..count] {
                 let story = format!("{name}, {fault}: {story}");
                 let plan = format!("[[fault]]\noperation = \"{name}\"\nnth = 1\n{fault}");
                 let rig = Rig::new(flags, SHORT_LEN, &plan);

@@ -1,10 +1,13 @@
 //! SIGKILL at exact moments, then the same line again.
 
 use haul::devserver::Operation;
+use haul::kodo::Etag;
 
 use crate::rig::{
-    COMMIT_LEN_MAX, FORM, LEN, Rig, SEGMENT_LEN_MAX, V1, V2, WINDOW, expect_private, number, until,
+    COMMIT_LEN_MAX, FORM, LEN, Rig, SEGMENT_LEN_MAX, V1, V2, WINDOW, expect_private, files_in,
+    number, until,
 };
+use crate::world::{World, content};
 
 /// From its `from`th request of `operation` on, every answer is held after it took effect.
 fn hold(operation: &str, from: usize) -> String {
@@ -133,6 +136,40 @@ fn done_means_done() {
     let ran = rig.finish("once more");
     assert_eq!(number(&ran, "resumed_bytes"), 0);
     assert_eq!(number(&ran, "sent_bytes"), LEN as u64);
+}
+
+/// `local://` dies with the program and comes back on another port: it is the same store, and what
+/// it acknowledged is there.
+#[test]
+fn with_its_server() {
+    for protocol in ["v1", "v2"] {
+        let world = World::new();
+        let file = world.file("f.bin", &content(LEN));
+        let line = [
+            "put",
+            &file,
+            "local://b/k",
+            "--json",
+            "--protocol",
+            protocol,
+        ];
+        let mut child = world.start(&line);
+        until("two segments are recorded", || {
+            let journals = files_in(&world, "journal");
+            let text = journals.first().map(std::fs::read_to_string);
+            text.is_some_and(|text| text.is_ok_and(|text| text.matches("digest").count() > 1))
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let ran = world.run(&line);
+        ran.expect(0, &[]);
+        let resumed = number(&ran, "resumed_bytes");
+        assert!(resumed > 0, "{protocol}: {ran:#?}");
+        assert_eq!(resumed + number(&ran, "sent_bytes"), LEN as u64, "{ran:#?}");
+        let hash = Etag::of(&content(LEN)).to_string();
+        let stat = world.run(&["stat", "local://b/k", "--json"]);
+        assert_eq!(stat.last_json()["hash"], hash.as_str(), "{protocol}");
+    }
 }
 
 /// Bytes in the segments that a journal's text records.

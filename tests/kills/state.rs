@@ -79,6 +79,21 @@ fn full() {
     }
 }
 
+/// The program says so too, and ends with 1.
+#[test]
+fn required_on_the_line() {
+    let rig = Rig::new(V1, LEN, "");
+    let line = rig.line(&rig.file, "kodo://b/k");
+    for dir in impossible(&rig.world) {
+        let flags = ["--require-resume", "--state-dir", &dir];
+        let ran = rig.world.run(&[&line[..], &flags].concat());
+        ran.expect(1, &["could not be resumed", "state directory"]);
+        assert!(rig.server.server.requests().operations.is_empty(), "{dir}");
+    }
+    let ran = rig.world.run(&[&line[..], &["--require-resume"]].concat());
+    ran.expect(0, &[]);
+}
+
 /// Who requires resume learns before anything is sent that there is none.
 #[test]
 fn required() {
