@@ -78,7 +78,7 @@ impl Engine {
         failure.kind != FailureKind::Source
             && !is_slow
             && self.budget.has_no_contact(now)
-            && self.hosts.all_failed()
+            && (work.kind == WorkKind::Stat || self.hosts.all_failed())
     }
 }
 

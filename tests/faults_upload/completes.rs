@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use haul::Verified;
+use haul::{Put, Verified};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::world::{ALL, LANES, Way, upload};
+use crate::world::{ALL, LANES, Way, upload, upload_as};
 
 /// Uploads side by side: enough to hide their waits, few enough for two processors.
 const SIDE_BY_SIDE: usize = 4;
@@ -273,9 +273,10 @@ const HOSTS: &[Row] = &[
 ];
 
 /// Uploads as the row says and compares what came of it.
-async fn check(row: Row, way: Way) {
+async fn check(row: Row, way: Way, insert_only: bool) {
     let (story, plan, _, void) = row;
-    let ended = upload(way, plan, |settings| settings).await;
+    let ask = |put: Put| if insert_only { put.insert_only() } else { put };
+    let ended = upload_as(way, plan, |settings| settings, ask).await;
     let done = ended.result.as_ref();
     let done = done.unwrap_or_else(|error| panic!("{story}, {way:?}: {error:?}"));
     let stored = ended.stored.as_ref();
@@ -307,7 +308,7 @@ async fn check(row: Row, way: Way) {
 }
 
 /// Runs all rows, some side by side.
-async fn check_all(rows: &'static [Row]) {
+async fn check_all(rows: &'static [Row], insert_only: bool) {
     let places = Arc::new(Semaphore::new(SIDE_BY_SIDE));
     let mut uploads = JoinSet::new();
     for row in rows {
@@ -315,7 +316,7 @@ async fn check_all(rows: &'static [Row]) {
             let places = Arc::clone(&places);
             uploads.spawn(async move {
                 let _place = places.acquire().await.expect("it is never closed");
-                check(*row, *way).await;
+                check(*row, *way, insert_only).await;
             });
         }
     }
@@ -329,25 +330,31 @@ async fn check_all(rows: &'static [Row]) {
 /// Answers that get lost, before, in and after what they answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_answers() {
-    check_all(LOST).await;
+    check_all(LOST, false).await;
+}
+
+/// The same where an object may not be replaced: the second commit meets the first one's object.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_answers_of_new_objects() {
+    check_all(LOST, true).await;
 }
 
 /// Answers that refuse for a reason that passes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_that_pass() {
-    check_all(ANSWERED).await;
+    check_all(ANSWERED, false).await;
 }
 
 /// Answers that are not to be believed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn false_answers() {
-    check_all(FALSE).await;
+    check_all(FALSE, false).await;
 }
 
 /// One of two hosts does not serve.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_host_of_two() {
-    check_all(HOSTS).await;
+    check_all(HOSTS, false).await;
 }
 
 /// A server closes an idle connection in the very moment it is used again: that is no failed attempt,

@@ -47,7 +47,7 @@ async fn check(way: Way, len: usize, threshold: usize) {
     let server = DevServer::builder().start().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(way, threshold).state_dir(dir.path().join("state"));
-    let ended = run(&server, &dir, settings, content(len)).await;
+    let ended = run(&server, &dir, settings, content(len), |put| put).await;
     let done = ended
         .result
         .unwrap_or_else(|error| panic!("{way:?} {len}: {error}"));

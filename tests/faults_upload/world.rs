@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use haul::devserver::{DevServer, FaultPlan, Operation, Requests};
 use haul::kodo::Etag;
-use haul::{Done, Error, Protocol, Uploader, UploaderBuilder};
+use haul::{Done, Error, Protocol, Put, Uploader, UploaderBuilder};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -138,6 +138,16 @@ pub(crate) async fn upload(
     plan: &str,
     adjust: impl FnOnce(UploaderBuilder) -> UploaderBuilder,
 ) -> Ended {
+    upload_as(way, plan, adjust, |put| put).await
+}
+
+/// The same with what `ask` sets for this one object.
+pub(crate) async fn upload_as(
+    way: Way,
+    plan: &str,
+    adjust: impl FnOnce(UploaderBuilder) -> UploaderBuilder,
+    ask: impl FnOnce(Put) -> Put,
+) -> Ended {
     let waits = plan.contains("hang") || plan.contains("silent");
     let len = match way {
         Way::Form if waits => FORM_LEN_SHORT,
@@ -159,7 +169,7 @@ pub(crate) async fn upload(
             .commit_timeout(Duration::from_secs(2))
             .part_timeout(Duration::from_secs(4));
     }
-    run(&server, &dir, adjust(settings), content(len)).await
+    run(&server, &dir, adjust(settings), content(len), ask).await
 }
 
 /// Uploads `content` with `settings` to `server`.
@@ -168,6 +178,7 @@ pub(crate) async fn run(
     dir: &TempDir,
     mut settings: UploaderBuilder,
     content: Vec<u8>,
+    ask: impl FnOnce(Put) -> Put,
 ) -> Ended {
     let path = dir.path().join("file");
     write(&path, &content);
@@ -180,7 +191,7 @@ pub(crate) async fn run(
         .rs_url(server.urls().last().unwrap())
         .build()
         .unwrap();
-    let put = uploader.put_file("b", "k", &path).into_future();
+    let put = ask(uploader.put_file("b", "k", &path)).into_future();
     let ended = tokio::time::timeout(PATIENCE, put).await;
     let seen = server.requests();
     server.faults().replace(FaultPlan::default()).unwrap();

@@ -1,5 +1,6 @@
 //! The engine against a model of the world: every schedule of small uploads, seeded large ones.
 
+mod bounds;
 mod checks;
 mod exhaustive;
 mod limits;
