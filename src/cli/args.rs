@@ -34,6 +34,11 @@ by the service · 5 source missing, unreadable or changed · 6 no network path, 
 pub(crate) enum Command {
     /// Upload a file
     Put(PutArgs),
+    /// Show in half a minute what haul does: a slow line, a cut, a kill, and the same object
+    ///
+    /// No account, no set-up: a server in this process behind a slow line. The line is cut once, the
+    /// uploading process killed once, the upload resumed and compared. Nothing is left behind.
+    Demo(DemoArgs),
     /// Show an object's hash, size, type and time
     Stat(ObjectArgs),
     /// List objects
@@ -85,6 +90,13 @@ pub(crate) struct PutArgs {
     /// Never replace an object that has other content
     #[arg(long)]
     pub(crate) insert_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// The file to upload; default: 8 MiB made for it
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -50,6 +50,16 @@ pub(crate) enum Event<'a> {
         safe_bytes: u64,
         next: Option<&'a str>,
     },
+    /// What `demo` showed: its last line.
+    Demo {
+        size: u64,
+        killed: bool,
+        resumed_bytes: u64,
+        sent_bytes: u64,
+        resent_bytes: u64,
+        stored_hash: &'a str,
+        local_hash: &'a str,
+    },
     /// An object, of `stat` or `ls`.
     Object {
         bucket: &'a str,

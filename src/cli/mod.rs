@@ -3,6 +3,7 @@
 //! One file per command, or for a few small ones. Nothing here decides how an upload goes.
 
 mod args;
+mod demo;
 mod destination;
 mod event;
 mod exit;
@@ -102,6 +103,9 @@ async fn command(
     let command = async {
         match &parsed.cli.command {
             Command::Put(arguments) => put::put(arguments, &parsed.line, config, terminal).await,
+            Command::Demo(arguments) => {
+                demo::demo(arguments.file.as_deref(), environment, terminal).await
+            }
             Command::Stat(arguments) => object::stat(arguments, config, terminal).await,
             Command::Ls(arguments) => list::list(arguments, config, terminal).await,
             Command::Rm(arguments) => object::remove(arguments, config, terminal).await,

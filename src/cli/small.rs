@@ -30,7 +30,7 @@ pub(crate) async fn etag(files: &[PathBuf], terminal: &Terminal) -> Result<(), E
 }
 
 /// A file's etag and size.
-async fn etag_of(path: &Path) -> Result<(String, u64), crate::model::Failure> {
+pub(crate) async fn etag_of(path: &Path) -> Result<(String, u64), crate::model::Failure> {
     let source = Source::open(path).await?;
     let mut reader = source.read(ByteSpan::new(0, source.len()));
     let mut hasher = EtagHasher::new();

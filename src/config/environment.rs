@@ -20,6 +20,11 @@ impl Environment {
         (!value.is_empty()).then_some(value.as_os_str())
     }
 
+    /// The names of all variables.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.0.keys().map(OsString::as_os_str)
+    }
+
     /// `$XDG_CONFIG_HOME/haul`, else `~/.config/haul`.
     pub(crate) fn config_dir(&self) -> Option<PathBuf> {
         self.xdg("XDG_CONFIG_HOME", ".config")

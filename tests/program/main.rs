@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod change;
+mod demo;
 mod exits;
 mod kodo;
 mod library;
