@@ -34,6 +34,11 @@ by the service · 5 source missing, unreadable or changed · 6 no network path, 
 pub(crate) enum Command {
     /// Upload a file
     Put(PutArgs),
+    /// Unfinished uploads of this machine: list them (the default), show one, give one up
+    Uploads {
+        #[command(subcommand)]
+        command: Option<UploadsCommand>,
+    },
     /// Show in half a minute what haul does: a slow line, a cut, a kill, and the same object
     ///
     /// No account, no set-up: a server in this process behind a slow line. The line is cut once, the
@@ -90,6 +95,24 @@ pub(crate) struct PutArgs {
     /// Never replace an object that has other content
     #[arg(long)]
     pub(crate) insert_only: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UploadsCommand {
+    /// One line each: id, destination, how much is stored, age, expiry, who is at it
+    List,
+    /// All that is known of one
+    Show {
+        /// Its id, or the first digits of it
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Forget one, so that the next run begins anew; v2 parts are dropped at the service, too
+    Abort {
+        /// Its id, or the first digits of it
+        #[arg(value_name = "ID")]
+        id: String,
+    },
 }
 
 #[derive(Debug, Args)]

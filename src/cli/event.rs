@@ -60,6 +60,13 @@ pub(crate) enum Event<'a> {
         stored_hash: &'a str,
         local_hash: &'a str,
     },
+    /// An unfinished upload, of `uploads`.
+    Upload(Box<UploadEvent>),
+    /// Something among the journals that is none, or none of ours.
+    OddJournal { state: &'a str, message: &'a str },
+    /// An upload was given up. What the service was told: `told`, `not_told`, or `expires` where
+    /// there is nothing to tell.
+    Aborted { id: &'a str, service: &'a str },
     /// An object, of `stat` or `ls`.
     Object {
         bucket: &'a str,
@@ -102,6 +109,31 @@ pub(crate) enum Event<'a> {
         #[serde(skip_serializing_if = "<[String]>::is_empty")]
         other_urls: &'a [String],
     },
+}
+
+/// All that is known of an unfinished upload.
+#[derive(Debug, Serialize)]
+pub(crate) struct UploadEvent {
+    pub(crate) id: String,
+    pub(crate) destination: String,
+    pub(crate) store: String,
+    pub(crate) access_key: String,
+    pub(crate) bucket: String,
+    pub(crate) key: Option<String>,
+    pub(crate) source: String,
+    /// `unchanged`, `touched`, `resized` or `missing`.
+    pub(crate) source_state: &'static str,
+    pub(crate) protocol: Option<&'static str>,
+    pub(crate) size: u64,
+    pub(crate) safe_bytes: u64,
+    /// Unix time.
+    pub(crate) created: u64,
+    /// Unix time.
+    pub(crate) expires: Option<u64>,
+    pub(crate) held: bool,
+    pub(crate) holder: Option<String>,
+    /// A commit was sent, and what became of it is not known.
+    pub(crate) commit_unclear: bool,
 }
 
 impl Event<'_> {

@@ -17,6 +17,7 @@ mod service;
 mod signals;
 mod small;
 mod terminal;
+mod uploads;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -105,6 +106,9 @@ async fn command(
             Command::Put(arguments) => put::put(arguments, &parsed.line, config, terminal).await,
             Command::Demo(arguments) => {
                 demo::demo(arguments.file.as_deref(), environment, terminal).await
+            }
+            Command::Uploads { command } => {
+                uploads::uploads(command.as_ref(), config, terminal).await
             }
             Command::Stat(arguments) => object::stat(arguments, config, terminal).await,
             Command::Ls(arguments) => list::list(arguments, config, terminal).await,

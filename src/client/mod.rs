@@ -1,5 +1,7 @@
 //! What a program calls: [`Uploader`], its builder, and the builders of its uploads.
 
+#[cfg(feature = "cli")]
+mod abort;
 mod builder;
 mod hosts;
 mod memory;

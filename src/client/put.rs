@@ -286,7 +286,7 @@ impl IntoFuture for Put {
 }
 
 /// The access key that the bucket query names.
-fn account(access: &Access) -> Result<AccessKey, Error> {
+pub(super) fn account(access: &Access) -> Result<AccessKey, Error> {
     match access {
         Access::Keys(credentials) => Ok(credentials.access_key.clone()),
         Access::Token(token) | Access::Provider(_, token) => AccessKey::new(token.access_key())

@@ -5,7 +5,7 @@
 //! Absent on purpose: secret keys, tokens, signatures. An access key is a name.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
@@ -123,6 +123,19 @@ impl SourcePath {
     /// Keeps `path`, which should be canonical.
     pub(crate) fn new(path: &Path) -> Self {
         Self(path.as_os_str().as_encoded_bytes().to_vec())
+    }
+
+    /// The path, where this system can have such a one.
+    pub(crate) fn to_path(&self) -> Option<PathBuf> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            Some(PathBuf::from(std::ffi::OsStr::from_bytes(&self.0)))
+        }
+        #[cfg(not(unix))]
+        {
+            String::from_utf8(self.0.clone()).ok().map(PathBuf::from)
+        }
     }
 }
 

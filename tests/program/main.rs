@@ -13,4 +13,6 @@ mod local;
 mod offline;
 mod secrets;
 mod serve;
+#[cfg(unix)]
+mod uploads;
 mod world;

@@ -1,0 +1,53 @@
+//! Giving up an upload that an earlier run began.
+
+use std::time::Duration;
+
+use crate::client::Uploader;
+use crate::client::put::account;
+use crate::clock;
+use crate::error::{Error, ErrorKind};
+use crate::journal::header::Target;
+use crate::kodo::multipart::{self, Upload, UploadId};
+use crate::model::FailureKind;
+use crate::uploader::Permit;
+
+/// How long the answer may take: the service only forgets something.
+const LIMIT: Duration = Duration::from_secs(30);
+
+impl Uploader {
+    /// Whether `target` is where this uploader's uploads go, by account and by service.
+    pub(crate) async fn is_home_of(&self, target: &Target) -> bool {
+        let inner = &self.inner;
+        let store = inner.memory.store_name.clone();
+        let access = self.access().await.and_then(|access| account(&access));
+        store.unwrap_or_else(|| inner.hosts.store()) == target.store
+            && access.is_ok_and(|key| key.as_str() == target.access_key)
+    }
+
+    /// Tells the service to drop the parts of a v2 upload. One that it does not know is dropped
+    /// already.
+    pub(crate) async fn abort(&self, target: &Target, upload_id: &str) -> Result<(), Error> {
+        let inner = &self.inner;
+        let (bucket, key) = (&target.bucket, target.key.as_ref());
+        let access = self.access().await?;
+        let access_key = account(&access)?;
+        let now = clock::wall();
+        let permit = Permit::new(access, bucket, key, false, 0, now)?;
+        let hosts = inner.hosts.upload(&inner.api, &access_key, bucket).await?;
+        let id = UploadId::new(upload_id)
+            .ok_or_else(|| Error::new(ErrorKind::Local, "the recorded upload id is none"))?;
+        let upload = Upload::new(bucket, key, &id);
+        let host = hosts
+            .endpoints
+            .first()
+            .ok_or_else(|| Error::new(ErrorKind::Config, "no upload host is known"))?;
+        let request = upload.abort(&permit.token(now));
+        let answer = inner.transport.send(host, request, None, LIMIT).await;
+        match answer.and_then(|answer| multipart::aborted(&answer, clock::wall())) {
+            Err(failure) if failure.kind != FailureKind::NoSuchUpload => {
+                Err(Error::from_failure("drop the parts", failure))
+            }
+            _ => Ok(()),
+        }
+    }
+}
