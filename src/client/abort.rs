@@ -43,6 +43,7 @@ impl Uploader {
             .ok_or_else(|| Error::new(ErrorKind::Config, "no upload host is known"))?;
         let request = upload.abort(&permit.token(now));
         let answer = inner.transport.send(host, request, None, LIMIT).await;
+        let answer = answer.map_err(|unanswered| unanswered.failure);
         match answer.and_then(|answer| multipart::aborted(&answer, clock::wall())) {
             Err(failure) if failure.kind != FailureKind::NoSuchUpload => {
                 Err(Error::from_failure("drop the parts", failure))
