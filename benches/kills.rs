@@ -24,27 +24,29 @@ const KILLS: u32 = 20;
 /// Between two kills: at least the first, less than both together.
 const APART: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(500));
 
-fn main() {
+/// Whatever a bench may meet.
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
     let seed = std::env::args().skip(1).find_map(|text| text.parse().ok());
     let mut seed: u64 = seed.unwrap_or(1);
     println!("protocol  kills  sent ÷ size  (seed {seed})");
     for protocol in ["v1", "v2"] {
-        let (kills, sent) = upload(protocol, &mut seed);
+        let (kills, sent) = upload(protocol, &mut seed)?;
         println!("{protocol:8}  {kills:5}  {:.3}", sent as f64 / LEN as f64);
     }
+    Ok(())
 }
 
 /// Uploads until it is done; the number of kills, and the bytes that the server read.
-fn upload(protocol: &str, seed: &mut u64) -> (u32, u64) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let rate = "100Mbit/s".parse().unwrap();
-    let server = runtime
-        .block_on(DevServer::builder().rate(rate).start())
-        .unwrap();
-    let home = tempfile::tempdir().unwrap();
+fn upload(protocol: &str, seed: &mut u64) -> Result<(u32, u64), Failure> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let rate = "100Mbit/s".parse()?;
+    let server = runtime.block_on(DevServer::builder().rate(rate).start())?;
+    let home = tempfile::tempdir()?;
     let content: Vec<u8> = (0..LEN).map(|index| (index % 65_521 % 253) as u8).collect();
-    let mut file = tempfile::NamedTempFile::new_in(home.path()).unwrap();
-    std::io::Write::write_all(&mut file, &content).unwrap();
+    let mut file = tempfile::NamedTempFile::new_in(home.path())?;
+    std::io::Write::write_all(&mut file, &content)?;
     let keys = server.credentials();
     let mut command = Command::new(env!("CARGO_BIN_EXE_haul"));
     command
@@ -61,23 +63,23 @@ fn upload(protocol: &str, seed: &mut u64) -> (u32, u64) {
         .stdout(Stdio::piped());
     let mut kills = 0;
     let output = loop {
-        let mut child = command.spawn().unwrap();
+        let mut child = command.spawn()?;
         if kills < KILLS {
             wait(seed);
-            if child.try_wait().unwrap().is_none() {
-                child.kill().unwrap();
-                child.wait().unwrap();
+            if child.try_wait()?.is_none() {
+                child.kill()?;
+                child.wait()?;
                 kills += 1;
                 continue;
             }
         }
-        break child.wait_with_output().unwrap();
+        break child.wait_with_output()?;
     };
-    let said = String::from_utf8(output.stdout).unwrap();
+    let said = String::from_utf8(output.stdout)?;
     assert!(output.status.success(), "{said}");
     let hash = Etag::of(&content).to_string();
     assert!(said.contains(&hash), "another object: {said}");
-    (kills, server.requests().body_bytes())
+    Ok((kills, server.requests().body_bytes()))
 }
 
 /// A random while.

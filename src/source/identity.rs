@@ -126,7 +126,7 @@ fn facts(stamps: &Stamps) -> Facts {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use super::*;
+    use crate::source::identity::*;
 
     /// A write at second 100: from which moments on another one would show.
     #[test]
