@@ -82,6 +82,11 @@ async fn show(id: &str, config: &Config, terminal: &Terminal) -> Result<(), Erro
     if upload.checkpoint.committing.is_some() {
         lines.push(row("commit", "sent, its answer is not known".to_owned()));
     }
+    // While somebody is at it, they are a record in the writing.
+    if upload.torn_bytes > 0 && upload.holder.is_none() {
+        let bytes = format!("{} bytes at the journal's end, void", upload.torn_bytes);
+        lines.push(row("torn", bytes));
+    }
     terminal.data(&lines.join("\n"), &Event::Upload(Box::new(upload_event)))
 }
 
@@ -90,7 +95,13 @@ async fn abort(id: &str, config: &Config, terminal: &Terminal) -> Result<(), Err
     let (identity, entry) = find(id, config).await?;
     let state_dir = config.state_dir()?.to_owned();
     let now = clock::unix_seconds(clock::wall());
-    let removed = blocking(move || index::remove(&state_dir, identity, now)).await?;
+    let removed = blocking(move || {
+        let removed = index::remove(&state_dir, identity, now);
+        // Locks and drafts that crashes left go with it; whatever stays is a few bytes.
+        let _ = index::sweep(&state_dir, now);
+        removed
+    });
+    let removed = removed.await?;
     match removed {
         Ok(true) => {}
         Ok(false) => return Err(local("another process has just finished it".to_owned())),

@@ -40,14 +40,16 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-/// The commands that open the page: an upload, stat, and the tests that CI runs too.
+/// The commands that open the page: the demo, an upload, stat, and the tests that CI runs too.
 #[test]
 fn first_commands() {
     let state = tempfile::tempdir().expect("a folder");
     let lines: Vec<_> = blocks("sh")[0].lines().collect();
-    let [put, stat, test] = lines[..] else {
-        panic!("three commands open the page: {lines:?}");
+    let [demo, put, stat, test] = lines[..] else {
+        panic!("four commands open the page: {lines:?}");
     };
+    // It takes half a minute, so only with a small file: a test of the program's does that.
+    assert_eq!(demo, "cargo run --release -- demo");
     let hash = content::etag(README.as_bytes());
     for (line, expected) in [
         (put, format!("README.md\t{hash}\t{}\n", README.len())),
