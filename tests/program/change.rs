@@ -44,7 +44,7 @@ const CHANGES: [(&str, Change, i32, &str); 5] = [
             file.set_len(600_000).unwrap();
         },
         5,
-        "it ends at byte 600000 now",
+        " 600000",
     ),
     (
         "a replacing rename",
