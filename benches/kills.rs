@@ -4,10 +4,6 @@
 //! Not a test, since its moments are the clock's: the tests (`tests/kills`) kill at counted bytes.
 
 #![expect(clippy::print_stdout, reason = "to print is what it is for")]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a bench that cannot run should say where"
-)]
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
