@@ -64,6 +64,12 @@ impl World {
             "more in flight than the window\n{}",
             self.story()
         );
+        assert!(
+            self.disk.len() >= REPLAYED_MAX
+                || self.engine.safe_bytes() <= self.acknowledged_bytes(),
+            "more is called safe than is on the disk\n{}",
+            self.story()
+        );
     }
 
     /// What every ended run must show.
@@ -89,6 +95,8 @@ impl World {
                 );
                 at = span.end();
             }
+            let form = self.engine.layout().protocol == Protocol::Form;
+            assert_eq!(self.engine.safe_bytes(), if form { 0 } else { self.size });
             assert_eq!(at, self.size, "a short object\n{}", self.story());
         }
         assert!(

@@ -132,3 +132,20 @@ fn expired_receipts_are_sent_anew() {
     assert_eq!(third.outcome, Some(Outcome::Done));
     assert_eq!(third.service.received, before + 4 * MIB);
 }
+
+/// A form whose connection breaks stays a form up to 1 MiB; a longer one goes on in lanes.
+#[test]
+fn long_forms_go_on_in_lanes() {
+    for (size, in_lanes) in [(1, false), (MIB, false), (MIB + 1, true), (2 * MIB, true)] {
+        let mut world = World::new(Setup::new(Protocol::Form, size));
+        let is_commit = |effect: &Effect| matches!(effect, Effect::Commit { .. });
+        while !world.pending.iter().any(is_commit) {
+            world.step(0, &Fate::Answered);
+        }
+        world.step(0, &Fate::Fails(FailureKind::Broken));
+        let world = world.let_succeed();
+        assert_eq!(world.outcome, Some(Outcome::Done));
+        let sent = world.trace.iter().any(|step| step.contains(" Send {"));
+        assert_eq!(sent, in_lanes, "{size}");
+    }
+}

@@ -3,6 +3,7 @@
 mod bounds;
 mod checks;
 mod exhaustive;
+mod failures;
 mod limits;
 mod rules;
 mod seeded;

@@ -102,6 +102,7 @@ fn commit_rows() -> Vec<CommitRow> {
         (K::Mismatch, Blocks, true, false, false, V::StartOver),
         (K::ChecksumRefused, Form, true, false, false, V::Resend),
         (K::BodyLimit, Form, true, false, false, V::InLanes),
+        (K::BodyLimit, Blocks, true, false, false, V::GiveUp),
         (K::Unauthorized, Parts, true, false, false, V::RenewToken),
         (K::Throttled, Parts, true, false, false, V::SlowDown),
         (K::TooLarge, Form, true, false, false, V::GiveUp),

@@ -1,0 +1,165 @@
+//! What follows one failure: at once, or after a wait, or the end.
+
+use std::time::Duration;
+
+use crate::engine::event::{Effect, Outcome};
+use crate::engine::plan::Protocol;
+use crate::engine::retry::MISMATCHES_MAX;
+use crate::engine::tests::world::{Fate, MIB, Setup, World};
+use crate::model::FailureKind;
+
+/// A world whose first segment is on its way.
+fn sending(setup: Setup) -> World {
+    let mut world = World::new(setup);
+    while !world.pending.iter().any(is_send) {
+        world.step(0, &Fate::Answered);
+    }
+    world
+}
+
+fn is_send(effect: &Effect) -> bool {
+    matches!(effect, Effect::Send { .. })
+}
+
+/// What is under way, or how it ended, in a word or two.
+fn under_way(world: &World) -> String {
+    let told = |effect: &Effect| match effect {
+        Effect::Send { host, span, .. } => format!("send {} to {host}", span.len >> 10),
+        Effect::Initiate { host, .. } => format!("initiate at {host}"),
+        Effect::RenewToken => "renew".to_owned(),
+        other => format!("{other:?}"),
+    };
+    match &world.outcome {
+        Some(Outcome::Failed { again: true, .. }) => "end, again".to_owned(),
+        Some(Outcome::Failed { again: false, .. }) => "end".to_owned(),
+        Some(outcome) => format!("{outcome:?}"),
+        None => world
+            .pending
+            .iter()
+            .map(told)
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// The only segment fails once: what follows at once, and what after the wait.
+#[test]
+fn one_failure_of_a_segment() {
+    use FailureKind as K;
+    let rows = [
+        (K::Broken, "", "send 512 to 0"),
+        (K::TimedOut, "", "send 512 to 0"),
+        (K::Server, "", "send 512 to 0"),
+        (K::NotKodo, "", "send 512 to 0"),
+        (K::InvalidContext, "", "send 512 to 0"),
+        (K::Throttled, "", "send 512 to 0"),
+        (K::Connect, "send 512 to 1", ""),
+        (K::Tls, "send 512 to 1", ""),
+        (K::Mismatch, "send 512 to 0", ""),
+        (K::ChecksumRefused, "send 512 to 0", ""),
+        (K::BodyLimit, "send 256 to 0", ""),
+        (K::Unauthorized, "renew", ""),
+        (K::NoSuchUpload, "Record", ""),
+        (K::Source, "end", ""),
+        (K::Forbidden, "end", ""),
+        (K::TooLarge, "end", ""),
+        (K::NoSuchBucket, "end", ""),
+    ];
+    for (kind, at_once, after) in rows {
+        let mut world = sending(Setup::new(Protocol::Blocks, MIB));
+        world.step(0, &Fate::Fails(kind.clone()));
+        let told = under_way(&world);
+        assert!(told.starts_with(at_once), "{kind:?}: {told}");
+        assert_eq!(told.is_empty(), at_once.is_empty(), "{kind:?}: {told}");
+        if !after.is_empty() {
+            let before = world.now;
+            world.wake();
+            assert!(world.now <= before.after(Duration::from_millis(200)));
+            assert_eq!(under_way(&world), after, "{kind:?}");
+        }
+    }
+}
+
+/// Throttling holds every lane back, a reset only its own.
+#[test]
+fn whom_a_failure_holds_back() {
+    for (kind, others) in [(FailureKind::Throttled, 0), (FailureKind::Broken, 1)] {
+        let setup = Setup {
+            window: 1,
+            ..Setup::new(Protocol::Parts, 3 * MIB)
+        };
+        let mut world = sending(setup);
+        world.step(0, &Fate::Fails(kind.clone()));
+        let sends = world.pending.iter().filter(|effect| is_send(effect));
+        assert_eq!(sends.count(), others, "{kind:?}");
+    }
+}
+
+/// The same bytes acknowledged with a wrong hash: sent again, five times and no more.
+#[test]
+fn mismatches_are_counted() {
+    for kind in [FailureKind::Mismatch, FailureKind::ChecksumRefused] {
+        let mut world = sending(Setup::new(Protocol::Parts, MIB));
+        for _ in 1..MISMATCHES_MAX {
+            world.step(0, &Fate::Fails(kind.clone()));
+            assert_eq!(under_way(&world), "send 1024 to 0");
+        }
+        world.step(0, &Fate::Fails(kind));
+        assert_eq!(under_way(&world), "end, again");
+    }
+}
+
+/// Bodies that something on the way refuses get shorter down to 64 KiB; a part cannot get shorter.
+#[test]
+fn refused_bodies() {
+    let mut world = sending(Setup::new(Protocol::Blocks, MIB));
+    for expected in ["send 256 to 0", "send 128 to 0", "send 64 to 0", "end"] {
+        world.step(0, &Fate::Fails(FailureKind::BodyLimit));
+        assert_eq!(under_way(&world), expected);
+    }
+}
+
+/// A token that is refused is renewed once, for however many requests met it; a fresh one that is
+/// refused too ends the upload.
+#[test]
+fn refused_tokens() {
+    let mut world = sending(Setup::new(Protocol::Parts, 2 * MIB));
+    assert_eq!(under_way(&world), "send 1024 to 0, send 1024 to 0");
+    let refused = Fate::Fails(FailureKind::Unauthorized);
+    world.step(0, &refused);
+    world.step(0, &refused);
+    assert_eq!(under_way(&world), "renew");
+    world.step(0, &Fate::Answered);
+    assert_eq!(under_way(&world), "send 1024 to 0, send 1024 to 0");
+    let mut taken = world.clone();
+    world.step(0, &refused);
+    while world.outcome.is_none() {
+        world.wake();
+    }
+    assert_eq!(under_way(&world), "end");
+    // Taken once, it is a token like the first.
+    taken.step(0, &Fate::Answered);
+    taken.step(0, &refused);
+    assert!(taken.pending.contains(&Effect::RenewToken));
+    assert_eq!(taken.let_succeed().outcome, Some(Outcome::Done));
+}
+
+/// What fails ends the upload only after what is in flight elsewhere had its 10 seconds; what is
+/// acknowledged until then is recorded.
+#[test]
+fn segments_in_flight_may_land_after_the_end_is_decided() {
+    let mut world = sending(Setup::new(Protocol::Parts, 3 * MIB));
+    world.step(0, &Fate::Fails(FailureKind::Forbidden));
+    assert_eq!(under_way(&world), "send 1024 to 0", "nothing new is begun");
+    let mut late = world.clone();
+    late.wake();
+    assert_eq!(late.now.0, Duration::from_secs(10));
+    assert_eq!(under_way(&late), "end");
+    world.step(0, &Fate::Answered);
+    assert!(world.outcome.is_none(), "its record is awaited");
+    world.step(0, &Fate::Answered);
+    assert_eq!(
+        (under_way(&world), world.engine.safe_bytes()),
+        ("end".to_owned(), MIB)
+    );
+}
