@@ -101,9 +101,9 @@ impl Progress {
         });
         if let Some(bar) = &self.bar {
             bar.set_length(size);
-            bar.set_position(self.latest().acknowledged);
-            // What an earlier run did says nothing about the pace of this one.
-            bar.reset_eta();
+            let latest = self.latest();
+            bar.set_position(latest.acknowledged);
+            bar.set_message(plain_line(&latest));
         }
         if resumed_bytes > 0 {
             let (safe, all) = (iec(resumed_bytes), iec(size));
@@ -120,7 +120,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             let latest = self.latest();
             bar.set_position(latest.acknowledged);
-            bar.set_message(on_the_way(&latest));
+            bar.set_message(plain_line(&latest));
         }
     }
 
@@ -150,8 +150,8 @@ impl Progress {
                         told = latest;
                         silent_ticks = 0;
                     }
-                    if let Some(bar) = &self.bar {
-                        bar.tick();
+                    if let Some(bar) = self.bar.as_ref().filter(|_| latest.began.is_some()) {
+                        bar.set_message(plain_line(&latest));
                     }
                 }
             }
@@ -255,10 +255,9 @@ fn on_the_way(latest: &Latest) -> String {
 
 /// A bar that counts acknowledged bytes only.
 fn new_bar() -> ProgressBar {
-    let template = "{bar:30} {percent}% {binary_bytes}/{binary_total_bytes} \
-                    {binary_bytes_per_sec} {eta} left {msg}";
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    // Pace and time left are ours: what an earlier run did says nothing about the pace of this one.
+    let style = ProgressStyle::with_template("{bar:30} {msg}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
     bar.set_style(style);
     bar
