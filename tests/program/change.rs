@@ -55,7 +55,7 @@ const CHANGES: [(&str, Change, i32, &str); 5] = [
             std::fs::rename(&other, path).unwrap();
         },
         0,
-        "reading it again",
+        "its bytes are compared",
     ),
     (
         "a change of its mode only",
@@ -65,7 +65,7 @@ const CHANGES: [(&str, Change, i32, &str); 5] = [
             std::fs::set_permissions(path, mode).unwrap();
         },
         0,
-        "reading it again",
+        "its bytes are compared",
     ),
 ];
 
