@@ -48,7 +48,7 @@ fn one_failure_of_a_segment() {
     use FailureKind as K;
     let rows = [
         (K::Broken, "", "send 512 to 0"),
-        (K::TimedOut, "", "send 512 to 0"),
+        (K::TimedOut, "", "send 512 to 1"),
         (K::Server, "", "send 512 to 0"),
         (K::NotKodo, "", "send 512 to 0"),
         (K::InvalidContext, "", "send 512 to 0"),
@@ -76,6 +76,23 @@ fn one_failure_of_a_segment() {
             world.wake();
             assert!(world.now <= before.after(Duration::from_millis(200)));
             assert_eq!(under_way(&world), after, "{kind:?}");
+        }
+    }
+}
+
+/// A lane goes on where its receipt says, if that is one of our hosts, and no longer after two
+/// failures there.
+#[test]
+fn lanes_follow_the_named_host() {
+    for (named, expected) in [("up-2", [1, 1, 0]), ("elsewhere", [0, 0, 0])] {
+        let mut world = sending(Setup::new(Protocol::Blocks, MIB));
+        world.service.names_host = Some(named.to_owned());
+        world.step(0, &Fate::Answered);
+        world.step(0, &Fate::Answered);
+        for host in expected {
+            assert_eq!(under_way(&world), format!("send 512 to {host}"), "{named}");
+            world.step(0, &Fate::Fails(FailureKind::Broken));
+            world.wake();
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Service {
     pub(crate) commits: u32,
     /// A commit onto an object that exists is refused.
     pub(crate) refuses_second: bool,
+    /// Where its receipts say that a lane should go on.
+    pub(crate) names_host: Option<String>,
 }
 
 impl Service {
@@ -86,7 +88,7 @@ impl World {
         };
         let receipt = Receipt {
             text,
-            host: None,
+            host: self.service.names_host.clone(),
             expires: None,
         };
         Event::Sent {
