@@ -93,6 +93,8 @@ pub struct Engine {
     lanes: BTreeMap<u64, Lane>,
     /// First lane that nobody has touched.
     untouched: u64,
+    /// Whether a segment was acknowledged in this process.
+    has_acknowledged: bool,
     /// Touched lanes that are not complete.
     open: BTreeSet<u64>,
     /// Lanes whose seals are older than the last look at the source.
@@ -185,6 +187,7 @@ impl Engine {
             upload_id: None,
             lanes: BTreeMap::new(),
             untouched: 0,
+            has_acknowledged: false,
             open: BTreeSet::new(),
             unchecked: BTreeSet::new(),
             rechecking: None,

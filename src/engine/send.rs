@@ -21,7 +21,7 @@ impl Engine {
         if !matches!(self.phase, Phase::Sending) {
             return;
         }
-        while self.lanes_in_flight() < self.limits.window {
+        while self.lanes_in_flight() < self.window() {
             let Some(index) = self.next_lane(now) else {
                 return;
             };
@@ -29,9 +29,21 @@ impl Engine {
         }
     }
 
+    /// How many lanes may be in flight now: one until this process has had something acknowledged.
+    ///
+    /// A process that is killed again and again then still gets a whole part across each time,
+    /// where lanes side by side would all be lost half-sent.
+    fn window(&self) -> usize {
+        if self.has_acknowledged {
+            self.limits.window
+        } else {
+            1
+        }
+    }
+
     /// When the next lane could be begun, as far as that depends on time.
     pub(crate) fn lane_due(&self) -> Option<Moment> {
-        if self.lanes_in_flight() >= self.limits.window {
+        if self.lanes_in_flight() >= self.window() {
             return None;
         }
         let due = |index: &u64| match self.lanes.get(index)?.step {
@@ -55,6 +67,7 @@ impl Engine {
             return;
         };
         self.answered(now, &work);
+        self.has_acknowledged = true;
         let Some(lane) = self.lanes.get(&index) else {
             return;
         };
