@@ -118,6 +118,8 @@ pub(crate) fn commit_verdict(failure: &Failure, at: Circumstances) -> CommitVerd
             false => V::Unknown,
         },
         K::Mismatch => V::StartOver,
+        // A part is gone, or is another one: the journal knows better than the service has it.
+        K::BadRequest if at.protocol == Protocol::Parts => V::StartOver,
         _ if may_have_happened(failure) => match (at.protocol, at.can_stat) {
             (Protocol::Blocks, _) if repeatable => V::Again,
             (_, true) => V::Look,

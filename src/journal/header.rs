@@ -5,7 +5,7 @@
 //! Absent on purpose: secret keys, tokens, signatures. An access key is a name.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
@@ -107,6 +107,7 @@ impl Header {
 
 impl Identity {
     /// Reads what [`Display`](fmt::Display) writes: 40 lower-case hexadecimal digits.
+    #[cfg(feature = "cli")]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let digest = Digest::try_from(text.to_owned()).ok()?;
         Some(Self(digest.0))
@@ -126,15 +127,20 @@ impl SourcePath {
     }
 
     /// The path, where this system can have such a one.
-    pub(crate) fn to_path(&self) -> Option<PathBuf> {
+    #[cfg(feature = "cli")]
+    pub(crate) fn to_path(&self) -> Option<std::path::PathBuf> {
         #[cfg(unix)]
         {
             use std::os::unix::ffi::OsStrExt;
-            Some(PathBuf::from(std::ffi::OsStr::from_bytes(&self.0)))
+            Some(std::path::PathBuf::from(std::ffi::OsStr::from_bytes(
+                &self.0,
+            )))
         }
         #[cfg(not(unix))]
         {
-            String::from_utf8(self.0.clone()).ok().map(PathBuf::from)
+            String::from_utf8(self.0.clone())
+                .ok()
+                .map(std::path::PathBuf::from)
         }
     }
 }

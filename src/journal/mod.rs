@@ -31,6 +31,7 @@ pub(crate) mod disk;
 pub(crate) mod file;
 pub(crate) mod frame;
 pub(crate) mod header;
+#[cfg(feature = "cli")]
 pub(crate) mod index;
 pub(crate) mod lock;
 pub(crate) mod queue;

@@ -100,6 +100,8 @@ fn commit_rows() -> Vec<CommitRow> {
         ),
         (K::InvalidContext, Blocks, true, false, false, V::StartOver),
         (K::Mismatch, Blocks, true, false, false, V::StartOver),
+        (K::BadRequest, Parts, true, false, false, V::StartOver),
+        (K::BadRequest, Blocks, true, false, false, V::GiveUp),
         (K::ChecksumRefused, Form, true, false, false, V::Resend),
         (K::BodyLimit, Form, true, false, false, V::InLanes),
         (K::BodyLimit, Blocks, true, false, false, V::GiveUp),
