@@ -54,10 +54,11 @@ impl Way {
             .unwrap_or_else(|error| panic!("{error}\n{text}"))
     }
 
-    /// The longest segment: v1's grow from 512 KiB to twice the last one, within a block of 4 MiB.
+    /// The longest segment: v1's grow with each acknowledgement of any lane, so the longest is all of
+    /// a block of 4 MiB behind its first chunk of 512 KiB.
     pub(crate) fn segment_len(self, len: usize) -> u64 {
         match self {
-            Self::V1 => 2 << 20,
+            Self::V1 => (4 << 20) - (512 << 10),
             Self::V2 => PART_LEN,
             Self::Form => len as u64,
         }
