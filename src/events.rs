@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::Failure;
+use crate::model::{Failure, Trace};
 
 /// A moment of an upload, told to whoever asked for events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +18,14 @@ pub enum Event {
         /// Bytes that an earlier run had stored.
         resumed_bytes: u64,
     },
-    /// Bytes moved.
+    /// Bytes moved. Told a few times a second while they do.
     Progress {
-        /// Bytes of the source in segments that the service has acknowledged. Never falls.
-        acknowledged: u64,
-        /// Bytes of the source handed to the network so far; ahead of `acknowledged`.
-        handed_over: u64,
+        /// Bytes of the source in segments that the service has acknowledged and that are recorded:
+        /// what the next run need not send again. Falls only when the service loses what it had.
+        safe_bytes: u64,
+        /// Those, and what the other end has acknowledged of the segments under way. Never falls:
+        /// when a segment has to be sent again it stands still.
+        acknowledged_bytes: u64,
         /// Size of the source, in bytes.
         size: u64,
     },
@@ -36,8 +38,26 @@ pub enum Event {
         /// How many attempts at this have failed in a row.
         attempts: u32,
     },
+    /// A request to an upload host ended, well or not. Many of them make an upload.
+    Attempt(Attempt),
     /// Something worth knowing that is no error, in words for people.
     Notice(String),
+}
+
+/// One request to an upload host, when it is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// What it was for: `mkblk`, `bput`, `mkfile`, `initiate`, `part`, `complete`, `form` …
+    pub operation: &'static str,
+    /// The way it took, and for how long.
+    pub trace: Trace,
+    /// Status of the answer, if one came.
+    pub status: Option<u16>,
+    /// `X-Reqid` of the answer.
+    pub request_id: Option<String>,
+    /// What it met, if it failed.
+    pub failure: Option<Failure>,
 }
 
 /// What is called with every event.

@@ -67,10 +67,10 @@ impl Progress {
                 });
             }
             events::Event::Progress {
-                acknowledged,
-                handed_over,
+                safe_bytes,
+                acknowledged_bytes,
                 ..
-            } => self.advance(*acknowledged, *handed_over),
+            } => self.advance(*safe_bytes, *acknowledged_bytes),
             events::Event::Retrying {
                 failure,
                 wait,
@@ -85,6 +85,7 @@ impl Progress {
                 });
                 self.say(&retrying(&message, wait_ms, u64::from(*attempts)));
             }
+            events::Event::Attempt(_) => {}
             events::Event::Notice(message) => {
                 self.emit(&Event::Notice { message });
                 self.say(&format!("note: {message}"));

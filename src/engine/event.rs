@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::engine::plan::{Layout, Protocol};
 use crate::engine::record::{Digest, Receipt, Record, Seal};
-use crate::model::{ByteSpan, Failure};
+use crate::model::{ByteSpan, Failure, Stage};
 
 /// A point in time, as the time since the upload began in this process.
 ///
@@ -92,6 +92,14 @@ pub enum Effect {
         /// Which.
         attempt: AttemptId,
     },
+    /// Break this attempt off and close its connection. → [`Event::Failed`] with `why`, to which the
+    /// driver adds where the attempt was.
+    GiveUp {
+        /// Which.
+        attempt: AttemptId,
+        /// Why, in the engine's words.
+        why: Failure,
+    },
     /// Tell the service that this upload id is not needed any more. No event is due: what is left
     /// there expires by itself.
     Abandon {
@@ -169,6 +177,17 @@ pub enum Event {
         failure: Failure,
         /// The service's clock by this answer, in seconds since 1970.
         server_time: Option<u64>,
+    },
+    /// How an attempt in flight is getting on; told a few times a second.
+    Pulse {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Bytes of its body that the other end has acknowledged. Never falls within an attempt.
+        acknowledged_bytes: u64,
+        /// How far it is.
+        stage: Stage,
+        /// Whether the other end still takes bytes: false while its receive window is closed.
+        peer_reads: bool,
     },
     /// A record is durable, or as durable as this machine lets it be.
     Recorded {

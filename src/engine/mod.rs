@@ -246,6 +246,7 @@ impl Engine {
                 self.hear_clock(server_time);
                 self.failed(now, attempt, failure);
             }
+            Event::Pulse { .. } => {}
             Event::Recorded { id } => self.recorded(now, id),
             Event::Rechecked { lane, same } => self.rechecked(lane, same),
             Event::SourceLost { failure } => {

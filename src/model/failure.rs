@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use crate::model::Trace;
+
 /// Longest stretch of a server's words kept for people, in bytes: a line or two. More would be a
 /// page of HTML.
 const MESSAGE_LEN_MAX: usize = 300;
@@ -26,6 +28,8 @@ pub struct Failure {
     pub server_time: Option<SystemTime>,
     /// Which block a v1 commit was refused for, from 0: the others' contexts may still be good.
     pub refused_block: Option<u32>,
+    /// Where the attempt was, if there was one. Boxed: failures travel through many returns.
+    pub trace: Option<Box<Trace>>,
 }
 
 impl Failure {
@@ -39,6 +43,7 @@ impl Failure {
             retry_after: None,
             server_time: None,
             refused_block: None,
+            trace: None,
         }
     }
 }

@@ -8,9 +8,11 @@ mod failure;
 mod message;
 mod names;
 mod span;
+mod trace;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use failure::{Failure, FailureKind};
 pub use message::{Answer, Body, Request};
 pub use names::{BUCKET_LEN_MAX, Bucket, KEY_LEN_MAX, NameError, ObjectKey};
 pub use span::ByteSpan;
+pub use trace::{Stage, Trace};

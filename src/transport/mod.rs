@@ -11,6 +11,7 @@ mod connection;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod wire;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

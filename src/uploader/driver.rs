@@ -50,6 +50,7 @@ pub(crate) async fn drive(
             match effect {
                 Effect::Finish(outcome) => return outcome,
                 Effect::Cancel { attempt } => work.cancel(attempt),
+                Effect::GiveUp { attempt, .. } => work.cancel(attempt),
                 Effect::Notice(notice) => hear(&notice),
                 effect => work.begin(executor, effect),
             }

@@ -136,7 +136,10 @@ impl Executor {
                 self.abandon(host, &upload_id).await;
                 return Vec::new();
             }
-            Effect::Cancel { .. } | Effect::Notice(_) | Effect::Finish(_) => return Vec::new(),
+            Effect::Cancel { .. }
+            | Effect::GiveUp { .. }
+            | Effect::Notice(_)
+            | Effect::Finish(_) => return Vec::new(),
         };
         vec![event]
     }

@@ -104,8 +104,8 @@ impl Meter {
         let acknowledged = self.safe_bytes();
         let on_the_way = self.on_the_way.load(Ordering::Relaxed);
         self.listener.tell(&Event::Progress {
-            acknowledged,
-            handed_over: acknowledged.saturating_add(on_the_way).min(self.size),
+            safe_bytes: acknowledged,
+            acknowledged_bytes: acknowledged.saturating_add(on_the_way).min(self.size),
             size: self.size,
         });
     }

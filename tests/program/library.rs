@@ -66,13 +66,14 @@ fn put_file() {
     let mut last = 0;
     for event in heard.iter() {
         if let Event::Progress {
-            acknowledged,
-            handed_over,
+            safe_bytes,
+            acknowledged_bytes,
             size,
         } = event
         {
-            assert!(last <= *acknowledged && acknowledged <= handed_over && handed_over <= size);
-            last = *acknowledged;
+            assert!(last <= *acknowledged_bytes && safe_bytes <= acknowledged_bytes);
+            assert!(acknowledged_bytes <= size);
+            last = *acknowledged_bytes;
         }
     }
     assert_eq!(last, 5_000_000);

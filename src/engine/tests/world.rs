@@ -287,6 +287,7 @@ impl World {
                 Effect::Finish(outcome) => self.outcome = Some(outcome),
                 Effect::Notice(_) | Effect::Abandon { .. } => {}
                 Effect::Cancel { attempt } => self.cancel(attempt),
+                Effect::GiveUp { attempt, .. } => self.cancel(attempt),
                 other => {
                     self.check_effect(&other);
                     self.pending.push(other);
@@ -429,6 +430,7 @@ impl World {
                 Some(Event::SourceSeen { same })
             }
             Effect::Cancel { .. }
+            | Effect::GiveUp { .. }
             | Effect::Abandon { .. }
             | Effect::Notice(_)
             | Effect::Finish(_) => None,

@@ -1,0 +1,61 @@
+//! The seam to whatever carries bytes to a host: a socket, or a pipe within the process.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::model::{Endpoint, Failure};
+
+/// A byte stream to a host.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// What can be known of a connection beside its bytes, and done to it.
+pub(crate) trait Gauge: fmt::Debug + Send + Sync {
+    /// Bytes handed to the connection below any encryption, since it was made.
+    fn written(&self) -> u64;
+
+    /// How many of them the other end has acknowledged; as good a guess as there is where that
+    /// cannot be known. Never more than [`written`](Self::written).
+    fn acknowledged(&self) -> u64;
+
+    /// Whether the other end takes bytes: false while its receive window is closed.
+    fn peer_reads(&self) -> bool;
+
+    /// Ends the connection at once: what is queued does not go out any more, and whoever reads or
+    /// writes it gets an error.
+    fn kill(&self);
+}
+
+/// A connection that was just made.
+pub(crate) struct Wire {
+    /// The bytes as HTTP sees them: above any encryption.
+    pub(crate) stream: Box<dyn Stream>,
+    pub(crate) gauge: Arc<dyn Gauge>,
+    /// Address and port of the other end.
+    pub(crate) address: String,
+    /// The proxy it goes through, without credentials.
+    pub(crate) proxy: Option<String>,
+    /// What a request must say beyond its own, when it goes through a proxy that reads it: the
+    /// request line then names the whole URL, and this is the value of `Proxy-Authorization`.
+    pub(crate) plain_proxy: Option<PlainProxy>,
+}
+
+/// A proxy that forwards requests instead of bytes: plain HTTP through an HTTP proxy.
+#[derive(Clone)]
+pub(crate) struct PlainProxy {
+    /// Value of `Proxy-Authorization`, if it wants one. Secret.
+    pub(crate) authorization: Option<http::HeaderValue>,
+}
+
+/// What [`Dial::dial`] answers.
+pub(crate) type Dialing<'a> = Pin<Box<dyn Future<Output = Result<Wire, Failure>> + Send + 'a>>;
+
+/// Makes connections.
+pub(crate) trait Dial: Send + Sync {
+    /// A new connection to `endpoint`. A failure is of kind `Connect` or `Tls`.
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> Dialing<'a>;
+}
