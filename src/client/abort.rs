@@ -8,7 +8,8 @@ use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::journal::header::Target;
 use crate::kodo::multipart::{self, Upload, UploadId};
-use crate::model::FailureKind;
+use crate::model::{Failure, FailureKind};
+use crate::transport::{Flight, Reuse};
 use crate::uploader::Permit;
 
 /// How long the answer may take: the service only forgets something.
@@ -42,8 +43,17 @@ impl Uploader {
             .first()
             .ok_or_else(|| Error::new(ErrorKind::Config, "no upload host is known"))?;
         let request = upload.abort(&permit.token(now));
-        let answer = inner.transport.send(host, request, None, LIMIT).await;
-        let answer = answer.map_err(|unanswered| unanswered.failure);
+        let flight = Flight::new();
+        let send = inner
+            .transport
+            .send(host, request, None, Reuse::Any, &flight);
+        let answer = match tokio::time::timeout(LIMIT, send).await {
+            Ok(answer) => answer.map_err(|unanswered| unanswered.failure),
+            Err(_) => {
+                let what = format!("{host} gave no answer for {} s", LIMIT.as_secs());
+                Err(Failure::new(FailureKind::TimedOut, what))
+            }
+        };
         match answer.and_then(|answer| multipart::aborted(&answer, clock::wall())) {
             Err(failure) if failure.kind != FailureKind::NoSuchUpload => {
                 Err(Error::from_failure("drop the parts", failure))

@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind};
 use crate::kodo::region::QUERY_HOSTS;
 use crate::kodo::{AccessKey, BLOCK_LEN, Credentials, SecretKey, UploadToken};
 use crate::model::Endpoint;
-use crate::transport::{Transport, client_config};
-use crate::uploader::{AnswerLimits, Protocol, TokenProvider};
+use crate::transport::{Direct, Transport, client_config};
+use crate::uploader::{Protocol, TokenProvider};
 
 /// How long a host may take to accept a connection, unless set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -253,15 +253,9 @@ impl UploaderBuilder {
             retry_budget: self.retry_budget.unwrap_or(RETRY_BUDGET),
             part_timeout: self.part_timeout,
         };
-        let answer_limits = AnswerLimits {
-            response: self.response_timeout.unwrap_or(RESPONSE_TIMEOUT),
-            commit: self.commit_timeout.unwrap_or(COMMIT_TIMEOUT),
-            lanes: window as u64,
-        };
         Ok(Uploader {
             inner: Arc::new(Inner {
                 limits,
-                answer_limits,
                 memory: Memory {
                     state_dir: self.state_dir.clone(),
                     store_name: self.store_name.clone(),
@@ -270,7 +264,10 @@ impl UploaderBuilder {
                 credentials: self.keys()?,
                 token,
                 provider: self.provider.clone(),
-                transport: Transport::new(tls.clone(), connect_timeout),
+                transport: Transport::new(Arc::new(Direct {
+                    tls: tls.clone(),
+                    timeout: connect_timeout,
+                })),
                 api: Api::new(tls, connect_timeout),
                 hosts: self.host_book()?,
                 protocol: self.protocol,

@@ -26,7 +26,7 @@ use crate::kodo::manage::{self, ListPage, ListQuery, ObjectInfo, PAGE_LEN_MAX};
 use crate::kodo::{Credentials, UploadToken};
 use crate::model::{Answer, Bucket, FailureKind, ObjectKey, Request};
 use crate::transport::Transport;
-use crate::uploader::{Access, AnswerLimits, Protocol, TokenProvider};
+use crate::uploader::{Access, Protocol, TokenProvider};
 
 /// Uploads files into Kodo, and asks about what is there.
 ///
@@ -64,7 +64,6 @@ struct Inner {
     threshold: Option<u64>,
     part_len: u64,
     limits: Limits,
-    answer_limits: AnswerLimits,
     memory: Memory,
 }
 

@@ -202,7 +202,6 @@ impl Put {
             threshold: inner.threshold,
             part_len: inner.part_len,
             limits: inner.limits,
-            answer_limits: inner.answer_limits,
             hosts,
             management,
             transport: inner.transport.clone(),

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
-use tokio::sync::Notify;
 
 use crate::model::{Body, Failure, FailureKind};
 
@@ -20,8 +19,6 @@ pub(crate) type SourceStream = Pin<Box<dyn Stream<Item = Result<Bytes, Failure>>
 pub(crate) struct BodyFate {
     /// Everything was handed to the connection.
     complete: Arc<AtomicBool>,
-    /// Rung when it was.
-    completion: Arc<Notify>,
     /// Why the source gave up, if it did.
     failure: Arc<Mutex<Option<Failure>>>,
 }
@@ -32,18 +29,8 @@ impl BodyFate {
         self.complete.load(Ordering::Acquire)
     }
 
-    /// Returns when the connection has taken everything.
-    pub(crate) async fn completed(&self) {
-        // Asked for before looking: a ring in between is not missed.
-        let rung = self.completion.notified();
-        if !self.is_complete() {
-            rung.await;
-        }
-    }
-
     fn complete(&self) {
         self.complete.store(true, Ordering::Release);
-        self.completion.notify_waiters();
     }
 
     /// The source's failure, if it was the source that broke the request.

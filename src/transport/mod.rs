@@ -1,44 +1,56 @@
 //! The upload plane: every call that carries a body to an upload host.
 //!
-//! HTTP/1.1 over connections of our own, one request at a time each. There is no limit on how long
-//! a body takes: slow is not dead. The seam is [`Transport::send`]: a later transport may meter the
-//! connection behind it. Dropping the future of a request closes its connection.
+//! HTTP/1.1 over connections of our own, one request at a time each, so that each shows what the
+//! other end has acknowledged of the one request on it ([`Flight`]). Whoever sends decides how long
+//! to wait: nothing here ends a request, and dropping its future kills its connection.
 //!
-//! Absent on purpose: retries, fail-over, and any opinion about an answer.
+//! Whatever carries the bytes stands behind [`wire`]: sockets, or pipes within the process.
+//!
+//! Absent on purpose: retries, fail-over, deadlines, and any opinion about an answer.
 
 mod body;
 mod connection;
+mod direct;
+mod flight;
+mod idle;
+mod metered;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod wire;
+pub(crate) mod wire;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use http::header::{HOST, PROXY_AUTHORIZATION};
 use http_body_util::BodyExt;
 
 pub(crate) use body::SourceStream;
+pub(crate) use direct::Direct;
+pub(crate) use flight::Flight;
+pub(crate) use idle::Reuse;
 pub(crate) use tls::client_config;
 
 use crate::model::{Answer, Endpoint, Failure, FailureKind, Request};
 use crate::transport::body::{BodyFate, OutgoingBody};
-use crate::transport::connection::{Connection, Connector, NoAnswer};
+use crate::transport::connection::{Connection, NoAnswer};
+use crate::transport::idle::Idle;
+use crate::transport::wire::Dial;
 
 /// Longest answer read, in bytes. Kodo's answers are a few hundred bytes; what a callback sends
 /// through stays far below this.
 const ANSWER_LEN_MAX: usize = 1 << 20;
 
-/// Idle connections kept per host: as many lanes as one upload ever has in flight.
-const IDLE_MAX: usize = 16;
+/// Most bytes of a request that the other end may have acknowledged when a kept connection that
+/// breaks still counts as closed before: what a kernel takes in for a server that no longer reads.
+const TAKEN_UNREAD_MAX: u64 = 128 * 1024;
 
 /// Sends requests to upload hosts. Cloning shares its connections.
 #[derive(Clone)]
 pub(crate) struct Transport {
-    connector: Arc<Connector>,
-    idle: Arc<Mutex<HashMap<Endpoint, Vec<Connection>>>>,
+    dial: Arc<dyn Dial>,
+    idle: Arc<Idle>,
 }
 
 /// A request that was not answered.
@@ -57,7 +69,8 @@ pub(crate) enum Stale {
     No,
     /// It was, and nothing of the request was sent.
     Unsent,
-    /// It served an earlier request and broke before anything of an answer to this one came.
+    /// It served an earlier request and broke before anything of an answer to this one came, and
+    /// before the other end took more than a little of it.
     Sent,
 }
 
@@ -69,101 +82,83 @@ impl From<Failure> for Unanswered {
 }
 
 impl Transport {
-    /// A transport that encrypts with `tls`, or that says why it cannot when a host needs it.
-    pub(crate) fn new(
-        tls: Result<rustls::ClientConfig, Failure>,
-        connect_timeout: Duration,
-    ) -> Self {
+    /// A transport over the connections that `dial` makes.
+    pub(crate) fn new(dial: Arc<dyn Dial>) -> Self {
         Self {
-            connector: Arc::new(Connector::new(tls, connect_timeout)),
+            dial,
             idle: Arc::default(),
         }
     }
 
-    /// Sends `request` to `endpoint` and reads the whole answer.
+    /// Sends `request` to `endpoint` and reads the whole answer, however long that takes.
     ///
     /// `source` gives the bytes of the request's span. It is touched only once a connection stands,
-    /// so a failure of kind `Connect` or `Tls` means that nothing was sent. The answer may take
-    /// `response_limit` from the moment the whole body was handed over.
+    /// so a failure of kind `Connect` or `Tls` means that nothing was sent. `flight` shows how far
+    /// the request is, also after its end.
     pub(crate) async fn send(
         &self,
         endpoint: &Endpoint,
         request: Request,
         source: Option<SourceStream>,
-        response_limit: Duration,
+        reuse: Reuse,
+        flight: &Flight,
     ) -> Result<Answer, Unanswered> {
+        flight.begin(endpoint, &request);
         let line = format!("{} {endpoint}{}", request.method, request.target);
         let len = request.body.len();
-        let result = self
-            .send_unlogged(endpoint, request, source, response_limit)
+        let mut result = self
+            .exchange(endpoint, request, source, reuse, flight)
             .await;
-        match &result {
+        match &mut result {
             Ok(answer) => tracing::debug!(len, status = answer.status.as_u16(), "{line}"),
             Err(Unanswered { failure, stale }) => {
+                failure.trace = flight.trace().map(Box::new);
                 tracing::debug!(len, %failure, ?stale, "{line}");
             }
         }
         result
     }
 
-    async fn send_unlogged(
+    async fn exchange(
         &self,
         endpoint: &Endpoint,
         request: Request,
         source: Option<SourceStream>,
-        response_limit: Duration,
+        reuse: Reuse,
+        flight: &Flight,
     ) -> Result<Answer, Unanswered> {
-        let (mut connection, is_used) = match self.take_idle(endpoint).await {
-            Some(connection) => (connection, true),
-            None => (self.connector.connect(endpoint).await?, false),
+        let mut connection = match self.idle.take(endpoint, reuse).await {
+            Some(connection) => connection,
+            None => Connection::over(endpoint, self.dial.dial(endpoint).await?).await?,
         };
-        let (request, fate) = outgoing(endpoint, request, source)?;
-        let answer = tokio::select! {
-            answer = exchange(&mut connection, request, &fate) => answer,
-            () = overdue(&fate, response_limit) => Err(unanswered(endpoint, response_limit).into()),
-        };
+        let is_used = connection.idle().is_some();
+        let (request, fate) = outgoing(endpoint, request, source, &connection)?;
+        flight.board(connection.boarding(head_len(&request)));
+        let answer = exchange(&mut connection, request, &fate).await;
         let answer = answer.map_err(|mut unanswered| {
             if let Some(failure) = fate.take_failure() {
                 return failure.into();
             }
-            if !is_used && unanswered.stale == Stale::Sent {
+            let was_read = flight.sample().acknowledged_bytes > TAKEN_UNREAD_MAX;
+            if unanswered.stale == Stale::Sent && (!is_used || was_read) {
                 unanswered.stale = Stale::No;
             }
             unanswered
         })?;
-        // An early answer leaves half a body on the connection: it is good for nothing more.
-        if fate.is_complete() && connection.is_reusable().await {
-            self.keep(endpoint, connection);
+        flight.answered(fate.is_complete());
+        // An early answer leaves half a body on the connection: it is killed.
+        if fate.is_complete() {
+            connection.rest();
+            if connection.is_reusable().await {
+                self.idle.put(endpoint, connection);
+            }
         }
         Ok(answer)
     }
 
     /// Closes the idle connections to `endpoint`: where one was over, the others mostly are.
     pub(crate) fn forget_idle(&self, endpoint: &Endpoint) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.remove(endpoint);
-    }
-
-    /// A connection that an earlier request left, if it still stands.
-    async fn take_idle(&self, endpoint: &Endpoint) -> Option<Connection> {
-        loop {
-            let mut connection = {
-                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                idle.get_mut(endpoint)?.pop()?
-            };
-            if connection.is_reusable().await {
-                return Some(connection);
-            }
-        }
-    }
-
-    /// Keeps `connection` for the next request.
-    fn keep(&self, endpoint: &Endpoint, connection: Connection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let connections = idle.entry(endpoint.clone()).or_default();
-        if connections.len() < IDLE_MAX {
-            connections.push(connection);
-        }
+        self.idle.forget(endpoint);
     }
 }
 
@@ -173,24 +168,12 @@ impl std::fmt::Debug for Transport {
     }
 }
 
-/// Returns when an answer is overdue: `limit` after the whole body was handed over.
-async fn overdue(fate: &BodyFate, limit: Duration) {
-    fate.completed().await;
-    tokio::time::sleep(limit).await;
-}
-
-/// The failure of an answer that never came.
-fn unanswered(endpoint: &Endpoint, limit: Duration) -> Failure {
-    let limit = limit.as_secs_f64();
-    let what = format!("{endpoint} took the whole request and gave no answer for {limit} s");
-    Failure::new(FailureKind::TimedOut, what)
-}
-
 /// `request` as hyper takes it.
 fn outgoing(
     endpoint: &Endpoint,
     request: Request,
     source: Option<SourceStream>,
+    connection: &Connection,
 ) -> Result<(http::Request<OutgoingBody>, BodyFate), Failure> {
     let malformed = |error: http::Error| {
         Failure::new(
@@ -199,16 +182,38 @@ fn outgoing(
         )
     };
     let (body, fate) = OutgoingBody::new(request.body, source);
+    let proxy = connection.plain_proxy();
+    let uri = match proxy {
+        Some(_) => format!("{endpoint}{}", request.target),
+        None => request.target,
+    };
     let mut outgoing = http::Request::builder()
         .method(request.method)
-        .uri(&request.target)
+        .uri(&uri)
         .body(body)
         .map_err(malformed)?;
-    *outgoing.headers_mut() = request.headers;
+    let headers = outgoing.headers_mut();
+    *headers = request.headers;
     let host = http::HeaderValue::from_str(endpoint.authority());
-    let host = host.map_err(|error| malformed(error.into()))?;
-    outgoing.headers_mut().insert(http::header::HOST, host);
+    headers.insert(HOST, host.map_err(|error| malformed(error.into()))?);
+    if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.clone()) {
+        headers.insert(PROXY_AUTHORIZATION, authorization);
+    }
     Ok((outgoing, fate))
+}
+
+/// Length of the head that hyper writes for `request`, without what it adds by itself.
+fn head_len(request: &http::Request<OutgoingBody>) -> u64 {
+    let line = request.method().as_str().len() + " HTTP/1.1\r\n ".len();
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(1, |it| it.as_str().len());
+    let headers = request.headers().iter();
+    let headers: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+        .sum();
+    (line + target + headers + "\r\n".len()) as u64
 }
 
 /// One request and its whole answer.

@@ -1,5 +1,6 @@
 //! The transport against a peer that is written out by hand, byte by byte.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::{Answer, Body, ByteSpan, Endpoint, Failure, FailureKind, Request};
-use crate::transport::{ANSWER_LEN_MAX, SourceStream, Stale, Transport};
+use crate::transport::{
+    ANSWER_LEN_MAX, Direct, Flight, Reuse, SourceStream, Stale, Transport, Unanswered,
+};
 
 /// Longest wait for what takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,7 +27,10 @@ async fn listen() -> (TcpListener, Endpoint) {
 
 fn transport() -> Transport {
     let no_tls = Failure::new(FailureKind::Tls, "no TLS in this test");
-    Transport::new(Err(no_tls), PATIENCE)
+    Transport::new(Arc::new(Direct {
+        tls: Err(no_tls),
+        timeout: PATIENCE,
+    }))
 }
 
 /// A request whose body is `len` bytes of a source.
@@ -66,9 +72,19 @@ async fn read_request(peer: &mut TcpStream) -> (String, Vec<u8>) {
 }
 
 async fn send(transport: &Transport, endpoint: &Endpoint, len: u64) -> Result<Answer, Failure> {
-    let sent = transport.send(endpoint, upload(len), Some(source(len)), PATIENCE);
-    let ended = tokio::time::timeout(PATIENCE, sent).await.expect("an end");
+    let ended = send_from(transport, endpoint, len, source(len)).await;
     ended.map_err(|unanswered| unanswered.failure)
+}
+
+async fn send_from(
+    transport: &Transport,
+    endpoint: &Endpoint,
+    len: u64,
+    source: SourceStream,
+) -> Result<Answer, Unanswered> {
+    let flight = Flight::new();
+    let sent = transport.send(endpoint, upload(len), Some(source), Reuse::Any, &flight);
+    tokio::time::timeout(PATIENCE, sent).await.expect("an end")
 }
 
 /// The target goes out as it is, the length is exact, and one connection carries two requests.
@@ -120,8 +136,8 @@ async fn a_closed_connection_is_replaced() {
     send(&transport, &endpoint, 5).await.unwrap();
     is_closed.await.unwrap();
     // The end has been sent; it is seen when the runtime next polls the connection.
-    let idle = || transport.idle.lock().unwrap().values().flatten().count();
-    while idle() > 0 && transport.take_idle(&endpoint).await.is_some() {
+    let idle = &transport.idle;
+    while idle.count() > 0 && idle.take(&endpoint, Reuse::Any).await.is_some() {
         tokio::task::yield_now().await;
     }
     send(&transport, &endpoint, 5).await.unwrap();
@@ -144,8 +160,8 @@ async fn stale_connections_are_told() {
     let transport = transport();
     send(&transport, &endpoint, 5).await.unwrap();
     for expected in [Stale::Sent, Stale::No] {
-        let sent = transport.send(&endpoint, upload(5), Some(source(5)), PATIENCE);
-        let unanswered = sent.await.unwrap_err();
+        let sent = send_from(&transport, &endpoint, 5, source(5)).await;
+        let unanswered = sent.unwrap_err();
         assert_eq!(unanswered.stale, expected, "{}", unanswered.failure);
         assert_eq!(unanswered.failure.kind, FailureKind::Broken);
     }
@@ -172,9 +188,7 @@ async fn an_early_answer_counts() {
     let len = 1 << 30;
     let transport = transport();
     let endless = Box::pin(stream::repeat_with(|| Ok(Bytes::from(vec![0; 1 << 18]))));
-    let answer = transport
-        .send(&endpoint, upload(len), Some(endless), PATIENCE)
-        .await;
+    let answer = send_from(&transport, &endpoint, len, endless).await;
     assert_eq!(answer.unwrap().status.as_u16(), 413);
     assert!(
         peer.await.unwrap() < len,
@@ -188,7 +202,7 @@ async fn dropping_closes() {
     let (listener, endpoint) = listen().await;
     let transport = transport();
     let mut peer = {
-        let sending = transport.send(&endpoint, upload(5), Some(source(5)), PATIENCE);
+        let sending = send_from(&transport, &endpoint, 5, source(5));
         tokio::select! {
             _ = sending => panic!("nobody answers"),
             peer = async {
@@ -258,9 +272,7 @@ async fn the_sources_failures_are_its_own() {
     for (expected, pieces) in rows {
         let (listener, endpoint) = listen().await;
         let source = Box::pin(stream::iter(pieces));
-        let failure = transport()
-            .send(&endpoint, upload(5), Some(source), PATIENCE)
-            .await;
+        let failure = send_from(&transport(), &endpoint, 5, source).await;
         let failure = failure.unwrap_err().failure;
         assert_eq!(failure.kind, FailureKind::Source, "{failure}");
         assert!(failure.message.contains(expected), "{failure}");

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
@@ -15,8 +15,14 @@ use futures_util::stream::FuturesUnordered;
 use crate::clock;
 use crate::engine::Engine;
 use crate::engine::event::{AttemptId, Effect, Event, Moment, Notice, Outcome};
+use crate::model::Failure;
 use crate::stop::Stop;
+use crate::uploader::calls::Flying;
 use crate::uploader::effects::Executor;
+
+/// How often the engine and whoever listens hear how attempts are getting on. Source: the design's
+/// table of deadlines, "progress".
+const PULSE_EVERY: Duration = Duration::from_millis(250);
 
 /// One effect being carried out; none when it was cancelled.
 type Running = Pin<Box<dyn Future<Output = Option<Finished>> + Send>>;
@@ -31,7 +37,13 @@ struct Finished {
 #[derive(Default)]
 struct Work {
     running: FuturesUnordered<Running>,
-    attempts: HashMap<AttemptId, AbortHandle>,
+    attempts: HashMap<AttemptId, UnderWay>,
+}
+
+/// An attempt under way.
+struct UnderWay {
+    abort: AbortHandle,
+    flying: Flying,
 }
 
 /// Runs `engine` to its end. `hear` is told its notices; `stop` ends it early, with what is recorded
@@ -45,20 +57,30 @@ pub(crate) async fn drive(
     let began = clock::instant();
     let mut work = Work::default();
     let mut stopped = false;
+    let mut pulse = clock::instant() + PULSE_EVERY;
     loop {
+        let mut given_up = Vec::new();
         while let Some(effect) = engine.poll_effect() {
             match effect {
                 Effect::Finish(outcome) => return outcome,
-                Effect::Cancel { attempt } => work.cancel(attempt),
-                Effect::GiveUp { attempt, .. } => work.cancel(attempt),
+                Effect::Cancel { attempt } => work.cancel(executor, attempt),
+                Effect::GiveUp { attempt, why } => {
+                    given_up.extend(work.give_up(executor, attempt, why))
+                }
                 Effect::Notice(notice) => hear(&notice),
                 effect => work.begin(executor, effect),
             }
         }
         let wakeup = engine.next_wakeup();
         let events = tokio::select! {
+            biased;
+            () = std::future::ready(()), if !given_up.is_empty() => given_up,
             Some(finished) = work.running.next(), if !work.running.is_empty() => {
                 work.events(finished)
+            }
+            () = tokio::time::sleep_until(pulse.into()), if !work.attempts.is_empty() => {
+                pulse = clock::instant() + PULSE_EVERY;
+                work.pulses(executor)
             }
             () = sleep_until(began, wakeup), if wakeup.is_some() => vec![Event::Woken],
             () = stop.stopped(), if !stopped => {
@@ -79,7 +101,9 @@ impl Work {
     fn begin(&mut self, executor: &Arc<Executor>, effect: Effect) {
         let attempt = attempt_of(&effect);
         let executor = Arc::clone(executor);
-        let carried_out = async move { executor.carry_out(effect).await };
+        let flying = Flying::of(&effect);
+        let watched = flying.clone();
+        let carried_out = async move { executor.carry_out(effect, flying).await };
         let Some(attempt) = attempt else {
             let finished = async {
                 Some(Finished {
@@ -90,8 +114,9 @@ impl Work {
             self.running.push(Box::pin(finished));
             return;
         };
-        let (handle, registration) = AbortHandle::new_pair();
-        self.attempts.insert(attempt, handle);
+        let (abort, registration) = AbortHandle::new_pair();
+        let flying = watched;
+        self.attempts.insert(attempt, UnderWay { abort, flying });
         let abortable = Abortable::new(carried_out, registration);
         self.running.push(Box::pin(async move {
             let events = abortable.await.ok()?;
@@ -103,10 +128,46 @@ impl Work {
     }
 
     /// Drops the attempt's future, and with it the connection it uses.
-    fn cancel(&mut self, attempt: AttemptId) {
-        if let Some(handle) = self.attempts.remove(&attempt) {
-            handle.abort();
+    fn cancel(&mut self, executor: &Executor, attempt: AttemptId) {
+        if let Some(under_way) = self.attempts.remove(&attempt) {
+            let sample = under_way.flying.flight.sample();
+            executor.meter.sent(sample.source_bytes);
+            under_way.abort.abort();
         }
+    }
+
+    /// The same, and the event that says so. None for one that has ended by itself meanwhile.
+    fn give_up(&mut self, executor: &Executor, attempt: AttemptId, why: Failure) -> Option<Event> {
+        let under_way = self.attempts.remove(&attempt)?;
+        under_way.abort.abort();
+        Some(Event::Failed {
+            attempt,
+            failure: executor.broken_off(&under_way.flying, why),
+            server_time: None,
+        })
+    }
+
+    /// How every attempt is getting on; whoever listens hears of it too.
+    fn pulses(&self, executor: &Executor) -> Vec<Event> {
+        let mut source_bytes = 0;
+        let pulse = |(attempt, under_way): (&AttemptId, &UnderWay)| {
+            let sample = under_way.flying.flight.sample();
+            source_bytes += sample.source_bytes;
+            Event::Pulse {
+                attempt: *attempt,
+                acknowledged_bytes: sample.acknowledged_bytes,
+                stage: sample.stage,
+                peer_reads: sample.peer_reads,
+            }
+        };
+        let mut pulses: Vec<Event> = self.attempts.iter().map(pulse).collect();
+        // A map has no order, and the same run must give the same effects.
+        pulses.sort_by_key(|pulse| match pulse {
+            Event::Pulse { attempt, .. } => *attempt,
+            _ => AttemptId(0),
+        });
+        executor.meter.under_way(source_bytes);
+        pulses
     }
 
     fn events(&mut self, finished: Option<Finished>) -> Vec<Event> {

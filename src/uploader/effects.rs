@@ -3,7 +3,6 @@
 //! This is where engine and dialect meet: lanes become blocks or parts here, and answers receipts.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use crate::api::Api;
 use crate::clock;
@@ -15,17 +14,14 @@ use crate::kodo::blocks::{self, ChunkReply, Context, SentChunk};
 use crate::kodo::form::{self, Boundary};
 use crate::kodo::multipart::{self, Initiated, PartNumber, PartReply, Upload, UploadId};
 use crate::kodo::{Commit, Stored, failure};
-use crate::model::{Answer, Bucket, ByteSpan, Endpoint, Failure, FailureKind, ObjectKey, Request};
-use crate::transport::{SourceStream, Stale, Transport};
+use crate::model::{Answer, Bucket, ByteSpan, Endpoint, Failure, FailureKind, ObjectKey};
+use crate::transport::Transport;
 use crate::uploader::access::Permit;
+use crate::uploader::calls::{Call, Flying, Repeat};
 use crate::uploader::hashes::{LaneHashes, SegmentHashes, of_source};
 use crate::uploader::meter::Meter;
 use crate::uploader::recorder::Recorder;
 use crate::uploader::watch::Watched;
-
-/// The slowest line whose answers are waited for as long as its buffers drain, in bytes a second:
-/// 64 kbit/s. Until the bytes on the wire are measured, a body counts as sent when the kernel has it.
-const SLOWEST_LINE: u64 = 8_000;
 
 /// Everything that effects are carried out with.
 pub(crate) struct Executor {
@@ -40,22 +36,10 @@ pub(crate) struct Executor {
     pub(crate) commit: Commit,
     pub(crate) permit: Permit,
     pub(crate) recorder: Recorder,
-    pub(crate) limits: AnswerLimits,
     pub(crate) hashes: LaneHashes,
     /// When the upload began, in seconds since 1970.
     pub(crate) began: u64,
     pub(crate) meter: Arc<Meter>,
-}
-
-/// How long an answer may take once its request was handed over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AnswerLimits {
-    /// Of segments and small requests.
-    pub(crate) response: Duration,
-    /// Of commits: the service joins what it has.
-    pub(crate) commit: Duration,
-    /// How many lanes share the line.
-    pub(crate) lanes: u64,
 }
 
 /// A segment that the service acknowledged, and whose answer was right.
@@ -66,50 +50,36 @@ struct Acknowledged {
     hashes: SegmentHashes,
 }
 
-/// Whether a request may go out twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Repeat {
-    /// It may: it has the same effect twice.
-    Freely,
-    /// Only if nothing of it was sent: what a commit did, the engine must find out.
-    Unsent,
-    /// It is not worth it.
-    Never,
-}
-
-impl Repeat {
-    fn allows(self, stale: Stale) -> bool {
-        match self {
-            Self::Freely => stale != Stale::No,
-            Self::Unsent => stale == Stale::Unsent,
-            Self::Never => false,
-        }
-    }
-}
-
 impl Executor {
     /// Carries `effect` out; the events that answer it, in order.
-    pub(crate) async fn carry_out(self: Arc<Self>, effect: Effect) -> Vec<Event> {
+    pub(crate) async fn carry_out(self: Arc<Self>, effect: Effect, flying: Flying) -> Vec<Event> {
         let event = match effect {
-            Effect::Initiate { attempt, host } => {
-                or_failed(attempt, self.initiate(attempt, host).await)
-            }
+            Effect::Initiate { attempt, host } => or_failed(
+                attempt,
+                &flying,
+                self.initiate(attempt, host, &flying).await,
+            ),
             Effect::Send { attempt, .. } => {
-                let sent = self.send(&effect).await;
+                let sent = self.send(&effect, &flying).await;
                 // Beside every segment, so that a change is noticed before much follows it.
                 let looked = self.look_at_source().await;
-                let event = or_failed(attempt, sent.map(|sent| self.keep(sent)));
+                let event = or_failed(attempt, &flying, sent.map(|sent| self.keep(sent)));
                 return match looked {
                     Event::SourceSeen { same: true } => vec![event],
                     changed => vec![changed, event],
                 };
             }
-            Effect::Commit { attempt, .. } => or_failed(attempt, self.commit(&effect).await),
+            Effect::Commit { attempt, .. } => {
+                or_failed(attempt, &flying, self.commit(&effect, &flying).await)
+            }
             Effect::Stat {
                 attempt,
                 not_before,
                 layout,
-            } => or_failed(attempt, self.stat(attempt, not_before, layout).await),
+            } => {
+                let stated = self.stat(attempt, not_before, layout).await;
+                or_failed(attempt, &flying, stated)
+            }
             Effect::RenewToken => match self.permit.renew().await {
                 true => Event::TokenRenewed,
                 false => Event::TokenUnavailable,
@@ -133,7 +103,7 @@ impl Executor {
             }
             Effect::CheckSource => self.look_at_source().await,
             Effect::Abandon { host, upload_id } => {
-                self.abandon(host, &upload_id).await;
+                self.abandon(host, &upload_id, &flying).await;
                 return Vec::new();
             }
             Effect::Cancel { .. }
@@ -167,13 +137,21 @@ impl Executor {
         self.meter.tell(&events::Event::Notice(text));
     }
 
-    async fn initiate(&self, attempt: AttemptId, host: HostIndex) -> Result<Event, Failure> {
+    async fn initiate(
+        &self,
+        attempt: AttemptId,
+        host: HostIndex,
+        flying: &Flying,
+    ) -> Result<Event, Failure> {
         let now = clock::wall();
         let request = multipart::initiate(&self.permit.token(now), &self.bucket, self.key());
-        let limit = self.limits.response;
-        let answer = self
-            .request(host, request, limit, Repeat::Freely, || None)
-            .await?;
+        let call = Call {
+            host,
+            request,
+            repeat: Repeat::Freely,
+            flying,
+        };
+        let answer = self.call(call, || None).await?;
         let initiated = Initiated::read(&answer, clock::wall())?;
         Ok(Event::Initiated {
             attempt,
@@ -184,20 +162,24 @@ impl Executor {
     }
 
     /// Gives an upload id back, as far as that is easy: it expires by itself.
-    async fn abandon(&self, host: HostIndex, upload_id: &str) {
+    async fn abandon(&self, host: HostIndex, upload_id: &str, flying: &Flying) {
         let Ok(upload) = self.upload(upload_id) else {
             return;
         };
         let request = upload.abort(&self.permit.token(clock::wall()));
-        let limit = self.limits.response;
-        let answer = self.request(host, request, limit, Repeat::Never, || None);
-        if let Err(failure) = answer.await {
+        let call = Call {
+            host,
+            request,
+            repeat: Repeat::Never,
+            flying,
+        };
+        if let Err(failure) = self.call(call, || None).await {
             tracing::debug!(%failure, "an upload id was not given back");
         }
     }
 
     /// Sends a segment and checks its answer.
-    async fn send(&self, effect: &Effect) -> Result<Acknowledged, Failure> {
+    async fn send(&self, effect: &Effect, flying: &Flying) -> Result<Acknowledged, Failure> {
         let Effect::Send {
             attempt,
             host,
@@ -231,10 +213,13 @@ impl Executor {
             *reading.lock().unwrap_or_else(PoisonError::into_inner) = Some(hashes);
             Some(stream)
         };
-        let limit = self.limits.response;
-        let answer = self
-            .request(*host, request, limit, Repeat::Freely, stream)
-            .await?;
+        let call = Call {
+            host: *host,
+            request,
+            repeat: Repeat::Freely,
+            flying,
+        };
+        let answer = self.call(call, stream).await?;
         let reading = reading.into_inner().unwrap_or_else(PoisonError::into_inner);
         let hashes = reading.ok_or_else(|| bug("an answer to nothing"))?.finish();
         let receipt = match upload_id {
@@ -263,7 +248,7 @@ impl Executor {
         sent.event
     }
 
-    async fn commit(&self, effect: &Effect) -> Result<Event, Failure> {
+    async fn commit(&self, effect: &Effect, flying: &Flying) -> Result<Event, Failure> {
         let Effect::Commit {
             attempt,
             host,
@@ -316,44 +301,16 @@ impl Executor {
             let whole = self.hashes.stream(source, 0, 0, self.whole(), Some(hash));
             (*protocol == Protocol::Form && size > 0).then_some(whole.0)
         };
-        let limit = self.limits.commit;
-        let answer = self
-            .request(*host, request, limit, Repeat::Unsent, stream)
-            .await?;
+        let call = Call {
+            host: *host,
+            request,
+            repeat: Repeat::Unsent,
+            flying,
+        };
+        let answer = self.call(call, stream).await?;
         let stored = Stored::read(&answer, self.permit.answer_form(), clock::wall())?;
         self.finish(Some(stored), hash)?;
         Ok(Event::Committed { attempt: *attempt })
-    }
-
-    /// One request to an upload host. One that met a connection that was over already goes out again
-    /// at once on a new one, as far as `repeat` allows: that is no failed attempt.
-    async fn request(
-        &self,
-        host: HostIndex,
-        request: Request,
-        limit: Duration,
-        repeat: Repeat,
-        source: impl Fn() -> Option<SourceStream>,
-    ) -> Result<Answer, Failure> {
-        let endpoint = self.hosts.get(host).ok_or_else(|| bug("no such host"))?;
-        // All lanes share the line.
-        let len = request.body.len().saturating_mul(self.limits.lanes);
-        let limit = limit + Duration::from_secs(len / SLOWEST_LINE);
-        let send = |request| {
-            let stream = source().map(|stream| self.meter.count(stream));
-            self.transport.send(endpoint, request, stream, limit)
-        };
-        let mut answer = send(request.clone()).await;
-        if let Err(unanswered) = &answer
-            && repeat.allows(unanswered.stale)
-        {
-            self.transport.forget_idle(endpoint);
-            answer = send(request).await;
-        }
-        let answer = answer.map_err(|unanswered| unanswered.failure)?;
-        self.permit
-            .hear_clock(failure::server_time(&answer), clock::wall());
-        Ok(answer)
     }
 
     /// All of the source.
@@ -408,8 +365,11 @@ fn part_number(lane: u64) -> Result<PartNumber, Failure> {
 }
 
 /// `result`'s event, or that of a failed attempt.
-fn or_failed(attempt: AttemptId, result: Result<Event, Failure>) -> Event {
-    result.unwrap_or_else(|failure| {
+fn or_failed(attempt: AttemptId, flying: &Flying, result: Result<Event, Failure>) -> Event {
+    result.unwrap_or_else(|mut failure| {
+        if failure.trace.is_none() {
+            failure.trace = flying.flight.trace().map(Box::new);
+        }
         let server_time = failure.server_time.map(clock::unix_seconds);
         Event::Failed {
             attempt,

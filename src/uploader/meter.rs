@@ -1,14 +1,11 @@
 //! Counts an upload's bytes and tells whoever listens.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use futures_util::StreamExt;
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
 use crate::events::{Event, Listener};
 use crate::kodo::{Etag, Stored};
-use crate::transport::SourceStream;
 
 /// The counts of one upload.
 #[derive(Debug)]
@@ -17,9 +14,9 @@ pub(crate) struct Meter {
     listener: Listener,
     /// Acknowledged and recorded.
     safe: AtomicU64,
-    /// Handed to connections by attempts that are still under way.
-    on_the_way: AtomicU64,
-    /// Handed to connections in this run, whatever became of it.
+    /// Acknowledged, in segments that are safe or may become so. Never falls.
+    acknowledged: AtomicU64,
+    /// Acknowledged in attempts that ended in this run, whatever became of them.
     sent: AtomicU64,
     finished: Mutex<Option<Finished>>,
 }
@@ -35,19 +32,13 @@ pub(crate) struct Finished {
     pub(crate) hash_confirmed: bool,
 }
 
-/// What an attempt has handed over; taken off when it ends.
-struct OnTheWay {
-    meter: Arc<Meter>,
-    len: u64,
-}
-
 impl Meter {
     pub(crate) fn new(size: u64, listener: Listener) -> Self {
         Self {
             size,
             listener,
             safe: AtomicU64::new(0),
-            on_the_way: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             finished: Mutex::new(None),
         }
@@ -61,6 +52,7 @@ impl Meter {
     /// So many bytes are safe by now.
     pub(crate) fn safe(&self, bytes: u64) {
         self.safe.store(bytes, Ordering::Relaxed);
+        self.acknowledged.fetch_max(bytes, Ordering::Relaxed);
         self.tell_progress();
     }
 
@@ -69,23 +61,24 @@ impl Meter {
         self.safe.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the source that went to connections in this run.
+    /// Bytes of the source that were acknowledged in this run, whatever became of them.
     pub(crate) fn sent_bytes(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Counts what passes through `stream`.
-    pub(crate) fn count(self: &Arc<Self>, stream: SourceStream) -> SourceStream {
-        let mut on_the_way = OnTheWay {
-            meter: Arc::clone(self),
-            len: 0,
-        };
-        let counted = stream.inspect(move |piece| {
-            if let Ok(bytes) = piece {
-                on_the_way.add(bytes.len() as u64);
-            }
-        });
-        counted.boxed()
+    /// An attempt ended after `source_bytes` of the source were acknowledged.
+    pub(crate) fn sent(&self, source_bytes: u64) {
+        self.sent.fetch_add(source_bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes of the source are acknowledged in segments that are not yet safe.
+    pub(crate) fn under_way(&self, source_bytes: u64) {
+        let acknowledged = self.safe_bytes().saturating_add(source_bytes);
+        let acknowledged = acknowledged.min(self.size);
+        let before = self.acknowledged.fetch_max(acknowledged, Ordering::Relaxed);
+        if acknowledged > before {
+            self.tell_progress();
+        }
     }
 
     /// Keeps what the commit came to.
@@ -101,27 +94,10 @@ impl Meter {
     }
 
     fn tell_progress(&self) {
-        let acknowledged = self.safe_bytes();
-        let on_the_way = self.on_the_way.load(Ordering::Relaxed);
         self.listener.tell(&Event::Progress {
-            safe_bytes: acknowledged,
-            acknowledged_bytes: acknowledged.saturating_add(on_the_way).min(self.size),
+            safe_bytes: self.safe_bytes(),
+            acknowledged_bytes: self.acknowledged.load(Ordering::Relaxed),
             size: self.size,
         });
-    }
-}
-
-impl OnTheWay {
-    fn add(&mut self, len: u64) {
-        self.len += len;
-        self.meter.on_the_way.fetch_add(len, Ordering::Relaxed);
-        self.meter.sent.fetch_add(len, Ordering::Relaxed);
-        self.meter.tell_progress();
-    }
-}
-
-impl Drop for OnTheWay {
-    fn drop(&mut self) {
-        self.meter.on_the_way.fetch_sub(self.len, Ordering::Relaxed);
     }
 }

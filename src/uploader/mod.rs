@@ -7,6 +7,7 @@
 //! syncs → `Event::Recorded`: only now the segment counts.
 
 mod access;
+mod calls;
 mod driver;
 mod effects;
 mod hashes;
@@ -19,7 +20,7 @@ mod watch;
 use std::sync::Arc;
 
 pub(crate) use access::{Access, Permit, TokenProvider};
-pub(crate) use effects::{AnswerLimits, random_bytes};
+pub(crate) use effects::random_bytes;
 pub(crate) use recorder::Recorder;
 pub(crate) use settle::Outcome;
 
@@ -70,7 +71,6 @@ pub(crate) struct Job {
     pub(crate) threshold: Option<u64>,
     pub(crate) part_len: u64,
     pub(crate) limits: Limits,
-    pub(crate) answer_limits: AnswerLimits,
     pub(crate) hosts: UploadHosts,
     /// Where stat goes, if anyone may look.
     pub(crate) management: Option<Endpoint>,
@@ -170,7 +170,6 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
         commit: job.commit,
         permit: job.permit,
         recorder: job.recorder,
-        limits: job.answer_limits,
         hashes: Default::default(),
         began,
     };

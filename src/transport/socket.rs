@@ -1,0 +1,247 @@
+//! A TCP socket that two hold: HTTP moves bytes through it, the gauge reads its state and may end it.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::transport::wire::Gauge;
+
+/// How long the kernel may wait for an acknowledgement before it gives the connection up. A line
+/// that is down for minutes comes back, and our own deadlines are shorter; libraries set 30 s here
+/// and kill uploads that would have finished.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Silence after which the kernel asks whether the peer is still there: below the 60 s after which
+/// common NATs and balancers forget an idle connection.
+const KEEPALIVE: Duration = Duration::from_secs(45);
+
+/// Unsent bytes that the kernel takes beyond what is on its way. Measured: 128 KiB keeps the
+/// throughput, and bytes that are not in the kernel are not sent after a cancel.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const NOTSENT_LOWAT_LEN: u32 = 128 * 1024;
+
+/// Send buffer where the kernel does not tell what was acknowledged, in bytes: what was written is
+/// then at most this much ahead. On Linux it would cap the throughput for nothing.
+#[cfg(not(target_os = "linux"))]
+const SEND_BUFFER_LEN: usize = 128 * 1024;
+
+/// A connected TCP socket. It is closed when its last holder lets go.
+#[derive(Clone, Debug)]
+pub(crate) struct Socket(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    stream: TcpStream,
+    written: AtomicU64,
+}
+
+impl Socket {
+    /// Takes a connection and sets its options. One that does not take an option works without it.
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        if let Err(error) = tune(&stream) {
+            tracing::debug!(%error, "a socket option was refused");
+        }
+        let written = AtomicU64::new(0);
+        Self(Arc::new(Shared { stream, written }))
+    }
+
+    /// The other holder.
+    pub(crate) fn gauge(&self) -> Arc<dyn Gauge> {
+        Arc::<Shared>::clone(&self.0)
+    }
+
+    fn count(&self, written: io::Result<usize>) -> io::Result<usize> {
+        if let Ok(len) = written {
+            self.0.written.fetch_add(len as u64, Ordering::Relaxed);
+        }
+        written
+    }
+}
+
+impl Gauge for Shared {
+    fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    fn acknowledged(&self) -> u64 {
+        let written = self.written();
+        #[cfg(target_os = "linux")]
+        let acknowledged = info::read(&self.stream).map_or(written, |info| info.acknowledged);
+        #[cfg(not(target_os = "linux"))]
+        let acknowledged = written;
+        // The kernel counts the SYN too.
+        acknowledged.min(written)
+    }
+
+    fn peer_reads(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        let reads = info::read(&self.stream).is_none_or(|info| !info.probes_window);
+        #[cfg(not(target_os = "linux"))]
+        let reads = true;
+        reads
+    }
+
+    fn kill(&self) {
+        let socket = SockRef::from(&self.stream);
+        // Without this the kernel goes on sending what it holds: a megabyte for nobody.
+        let _ = socket.set_linger(Some(Duration::ZERO));
+        let _ = socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// Sets the options of the upload plane (design, section 3).
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
+        socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_LEN)?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    socket.set_send_buffer_size(SEND_BUFFER_LEN)?;
+    #[cfg(target_os = "linux")]
+    info::wake_soon(stream);
+    Ok(())
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = &self.0.stream;
+        loop {
+            ready!(stream.poll_read_ready(context))?;
+            match stream.try_read_buf(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(|_| ())),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let stream = &self.0.stream;
+        loop {
+            ready!(stream.poll_write_ready(context))?;
+            match stream.try_write_vectored(pieces) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(self.count(written)),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(&self.0.stream).shutdown(Shutdown::Write))
+    }
+}
+
+/// What Linux tells of a connection.
+#[cfg(target_os = "linux")]
+#[expect(
+    unsafe_code,
+    reason = "no crate in the tree wraps TCP_INFO or TCP_RTO_MAX_MS"
+)]
+mod info {
+    use std::mem::{MaybeUninit, offset_of, size_of};
+    use std::os::fd::AsRawFd;
+
+    use tokio::net::TcpStream;
+
+    /// `TCP_RTO_MAX_MS` of Linux 6.15 and later, which libc does not name yet. Source:
+    /// include/uapi/linux/tcp.h.
+    const TCP_RTO_MAX_MS: libc::c_int = 44;
+
+    /// Longest wait between two retransmissions, in ms: a connection wakes within a second of the
+    /// line's return, instead of up to two minutes. Source: the design; the kernel allows no less.
+    const RTO_MAX_MS: libc::c_int = 1000;
+
+    /// How much of `struct tcp_info` must be filled in. Kernels before 4.1 know no count of
+    /// acknowledged bytes and fill less.
+    const NEEDED_LEN: usize = offset_of!(libc::tcp_info, tcpi_bytes_acked) + size_of::<u64>();
+
+    /// The state of one connection.
+    pub(super) struct Info {
+        /// Bytes that the other end acknowledged since the connection was made.
+        pub(super) acknowledged: u64,
+        /// The kernel asks again and again whether the receive window has opened.
+        pub(super) probes_window: bool,
+    }
+
+    /// Reads it. None from a kernel that is too old.
+    pub(super) fn read(stream: &TcpStream) -> Option<Info> {
+        let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+        let mut len = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
+        // SAFETY: the descriptor is open as long as `stream` is borrowed. The kernel writes at most
+        // `len` bytes to `info`, which has that many, and `len` lives as long as the call.
+        let result = unsafe {
+            libc::getsockopt(
+                stream.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        };
+        if result != 0 || usize::try_from(len).ok()? < NEEDED_LEN {
+            return None;
+        }
+        // SAFETY: all fields are integers, for which zeroes are values, and the rest the kernel wrote.
+        let info = unsafe { info.assume_init() };
+        Some(Info {
+            acknowledged: info.tcpi_bytes_acked,
+            probes_window: info.tcpi_probes > 0,
+        })
+    }
+
+    /// Lets the kernel try again soon after an outage. Older kernels do not know how; then it takes
+    /// as long as it takes.
+    pub(super) fn wake_soon(stream: &TcpStream) {
+        let (value, len) = (RTO_MAX_MS, size_of::<libc::c_int>());
+        // SAFETY: the descriptor is open as long as `stream` is borrowed, and the kernel reads an
+        // integer of this length from `value`, which lives as long as the call.
+        let result = unsafe {
+            libc::setsockopt(
+                stream.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                TCP_RTO_MAX_MS,
+                (&raw const value).cast(),
+                libc::socklen_t::try_from(len).unwrap_or_default(),
+            )
+        };
+        tracing::trace!(result, "TCP_RTO_MAX_MS");
+    }
+}
