@@ -8,6 +8,10 @@ use std::time::{Instant, SystemTime};
     reason = "this is the place the lint points to"
 )]
 pub(crate) fn wall() -> SystemTime {
+    #[cfg(test)]
+    if let Some(wall) = virtual_wall::now() {
+        return wall;
+    }
     SystemTime::now()
 }
 
@@ -21,4 +25,41 @@ pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
 /// tests in virtual time see one time only.
 pub(crate) fn instant() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// The wall clock of tests in virtual time: it goes with Tokio's paused clock.
+#[cfg(test)]
+pub(crate) mod virtual_wall {
+    use std::cell::Cell;
+    use std::time::{Instant, SystemTime};
+
+    use crate::clock;
+
+    thread_local! {
+        static SET: Cell<Option<(Instant, SystemTime)>> = const { Cell::new(None) };
+    }
+
+    /// While it lives, this thread's wall clock is a virtual one.
+    pub(crate) struct VirtualWall(());
+
+    impl VirtualWall {
+        /// A wall clock that shows `start` now.
+        pub(crate) fn begin(start: SystemTime) -> Self {
+            SET.set(Some((clock::instant(), start)));
+            Self(())
+        }
+    }
+
+    impl Drop for VirtualWall {
+        fn drop(&mut self) {
+            SET.set(None);
+        }
+    }
+
+    pub(super) fn now() -> Option<SystemTime> {
+        SET.get().map(|(then, start)| {
+            let passed = clock::instant().saturating_duration_since(then);
+            start + passed
+        })
+    }
 }

@@ -27,6 +27,7 @@
 //! | `transport` | the upload plane: every call that carries a body to an upload host |
 //! | `api` | the management plane: region query, stat, list, delete |
 //! | `devserver` | a Kodo-compatible server for developers and tests (feature `devserver`) |
+//! | `clock`, `blocking` | the time, and where work goes that may block |
 //! | `uploader` | drives the engine: carries its effects out and tells it what happened |
 //! | `client` | what a program calls: [`Uploader`] and its builders |
 //! | `events`, `error` | what an upload tells on its way, and what the user is told when it fails |
@@ -63,6 +64,7 @@ pub mod kodo;
 pub mod model;
 
 mod api;
+mod blocking;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

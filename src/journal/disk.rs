@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use crate::blocking;
 use crate::engine::record::{Checkpoint, Record};
 use crate::journal::compact::in_force;
 use crate::journal::file::{DiskFile, JournalFile, make_dir, replace, uploads_dir};
@@ -98,7 +99,7 @@ impl Journal {
         let mut looks = 1;
         loop {
             let (dir, header) = (uploads_dir(state_dir), header.clone());
-            let opening = runtime.spawn_blocking(move || open_blocking(&dir, header));
+            let opening = blocking::spawn_on(&runtime, move || open_blocking(&dir, header));
             match opening.await.map_err(|_| Unavailable::Stopped)? {
                 Ok((file, path, mended)) => {
                     return Ok(Opened {

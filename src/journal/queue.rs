@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::blocking;
 use crate::engine::record::Record;
 use crate::journal::Unavailable;
 use crate::journal::file::{JournalFile, replace};
@@ -219,7 +220,7 @@ impl Shared {
             shared: Arc::clone(self),
             finished: false,
         };
-        self.runtime.spawn_blocking(move || task.run());
+        blocking::spawn_on(&self.runtime, move || task.run());
     }
 
     fn write(&self, batch: Batch) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::blocking;
 use crate::clock;
 use crate::model::{ByteSpan, Failure, FailureKind};
 use crate::source::identity::{Change, Facts, Identity};
@@ -29,7 +30,7 @@ impl FileSource {
     /// Opens the file at `path`; see [`Source::open`](crate::source::Source::open).
     pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
         let path = path.to_owned();
-        let mut source = blocking(move || Self::open_now(path)).await?;
+        let mut source = run_blocking(move || Self::open_now(path)).await?;
         source.identity = source.settled().await?;
         Ok(source)
     }
@@ -84,7 +85,7 @@ impl FileSource {
     /// What the file looks like now.
     async fn look(&self) -> Result<Identity, Failure> {
         let source = self.clone();
-        blocking(move || {
+        run_blocking(move || {
             let metadata = source.file.metadata();
             let metadata = metadata.map_err(|error| failure(&source.path, &told(&error)))?;
             Ok(Identity::of(&metadata))
@@ -111,7 +112,7 @@ impl FileSource {
     pub(crate) async fn displaced(&self) -> Option<&'static str> {
         let source = self.clone();
         let look = move || Ok(source.displaced_now());
-        blocking(look).await.ok().flatten()
+        run_blocking(look).await.ok().flatten()
     }
 
     fn displaced_now(&self) -> Option<&'static str> {
@@ -146,7 +147,7 @@ impl FileSource {
     /// The bytes of `span`, which lies within the file and is a piece long at most.
     pub(super) async fn read_piece(&self, span: ByteSpan) -> Result<Bytes, Failure> {
         let source = self.clone();
-        blocking(move || source.read_now(span)).await
+        run_blocking(move || source.read_now(span)).await
     }
 
     /// Reads all of `span`, or notices that the file ends before it does.
@@ -183,10 +184,10 @@ pub(super) fn changed(how: &str, what: &str) -> Failure {
 }
 
 /// Runs `work` where blocking is allowed.
-async fn blocking<T: Send + 'static>(
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(work).await {
+    match blocking::spawn(work).await {
         Ok(result) => result,
         Err(_) => Err(Failure::new(
             FailureKind::Source,

@@ -9,6 +9,7 @@ use md5::{Digest as _, Md5};
 use sha1::Sha1;
 use tokio::task::JoinHandle;
 
+use crate::blocking;
 use crate::devserver::exchange::BodyStream;
 use crate::devserver::finish::Content;
 use crate::devserver::mime::HEAD_LEN;
@@ -244,7 +245,7 @@ impl Md5Beside {
         let md5 = self.come_back().await?;
         let batch = std::mem::take(&mut self.batch);
         self.batch_len = 0;
-        self.state = Md5State::There(tokio::task::spawn_blocking(move || add(md5, &batch)));
+        self.state = Md5State::There(blocking::spawn(move || add(md5, &batch)));
         Ok(())
     }
 
