@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Type};
+use tokio::net::TcpListener;
+#[cfg(test)]
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -14,6 +16,7 @@ use crate::devserver::connection;
 use crate::devserver::faults::HostState;
 use crate::devserver::faults::matching::Arrival;
 use crate::devserver::server::Shared;
+use crate::devserver::socket::Socket;
 
 /// Connections the kernel keeps until they are accepted; more than any client of ours opens at once.
 const BACKLOG: i32 = 1024;
@@ -26,6 +29,10 @@ const SEGMENT_LEN: u32 = 1448;
 /// Rest after a failed accept: with no file descriptor left, trying on at once is a busy loop.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
+/// Where a door without a port is, and where those come from who use it.
+#[cfg(test)]
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
 /// A port that belongs to this server, open or shut. A shut one is bound and not listened to: nobody
 /// else gets it, and who knocks is refused.
 pub(crate) struct Door {
@@ -36,10 +43,13 @@ pub(crate) struct Door {
 }
 
 enum DoorState {
-    Shut(Socket),
+    Shut(socket2::Socket),
     Open(TcpListener),
     /// The port could not be bound again: only if another process took it in between.
     Lost,
+    /// No port at all: connections come from within the process.
+    #[cfg(test)]
+    Within(mpsc::UnboundedReceiver<Socket>),
 }
 
 impl Door {
@@ -54,6 +64,16 @@ impl Door {
         })
     }
 
+    /// A door without a port, for those who come through `coming`.
+    #[cfg(test)]
+    pub(crate) fn within(coming: mpsc::UnboundedReceiver<Socket>) -> Self {
+        Self {
+            address: NOWHERE,
+            state: DoorState::Within(coming),
+            buffer_len: None,
+        }
+    }
+
     /// Where it is, with its real port.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -65,6 +85,8 @@ impl Door {
             DoorState::Open(listener) => DoorState::Open(listener),
             DoorState::Shut(socket) => DoorState::Open(listen(socket)?),
             DoorState::Lost => DoorState::Open(listen(bind(self.address, self.buffer_len)?)?),
+            #[cfg(test)]
+            DoorState::Within(coming) => DoorState::Within(coming),
         };
         self.state = state;
         Ok(())
@@ -82,16 +104,24 @@ impl Door {
     }
 
     /// The next one who comes; waits for ever at a door that is not open.
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        match &self.state {
-            DoorState::Open(listener) => listener.accept().await,
+    async fn accept(&mut self) -> io::Result<(Socket, SocketAddr)> {
+        match &mut self.state {
+            DoorState::Open(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Socket::tcp(stream), peer))
+            }
             DoorState::Shut(_) | DoorState::Lost => std::future::pending().await,
+            #[cfg(test)]
+            DoorState::Within(coming) => match coming.recv().await {
+                Some(socket) => Ok((socket, NOWHERE)),
+                None => std::future::pending().await,
+            },
         }
     }
 }
 
-fn bind(address: SocketAddr, buffer_len: Option<usize>) -> io::Result<Socket> {
-    let socket = Socket::new(
+fn bind(address: SocketAddr, buffer_len: Option<usize>) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
@@ -109,7 +139,7 @@ fn bind(address: SocketAddr, buffer_len: Option<usize>) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen(socket: Socket) -> io::Result<TcpListener> {
+fn listen(socket: socket2::Socket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket.into())
@@ -134,19 +164,20 @@ pub(crate) async fn attend(shared: Arc<Shared>, host: usize, mut door: Door) {
             tracing::warn!(address = %door.address, %error, "cannot take the port back");
         }
         tokio::select! {
+            biased;
             () = shared.until_stopping() => break,
             _ = changes.changed() => {}
             // Forgets those that ended.
             Some(_) = served.join_next() => {}
             accepted = door.accept() => match accepted {
-                Ok((stream, peer)) => {
+                Ok((socket, peer)) => {
                     count_of_host += 1;
                     let arrival = Arrival {
                         host,
                         connection: shared.counters.connection(),
                         connection_of_host: count_of_host,
                     };
-                    served.spawn(admit(Arc::clone(&shared), arrival, peer, stream));
+                    served.spawn(admit(Arc::clone(&shared), arrival, peer, socket));
                 }
                 Err(error) => {
                     tracing::warn!(address = %door.address, %error, "cannot accept");
@@ -161,9 +192,9 @@ pub(crate) async fn attend(shared: Arc<Shared>, host: usize, mut door: Door) {
 }
 
 /// Serves a connection, or holds it in silence.
-async fn admit(shared: Arc<Shared>, arrival: Arrival, peer: SocketAddr, stream: TcpStream) {
+async fn admit(shared: Arc<Shared>, arrival: Arrival, peer: SocketAddr, socket: Socket) {
     if shared.faults.host_state(arrival.host) == HostState::Silent {
-        return connection::ignore(&shared, stream).await;
+        return connection::ignore(&shared, socket).await;
     }
-    connection::serve(shared, arrival, peer, stream).await;
+    connection::serve(shared, arrival, peer, socket).await;
 }

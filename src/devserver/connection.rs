@@ -1,4 +1,7 @@
 //! One accepted connection: HTTP/1.1 over a socket or over the line, and how it ends.
+//!
+//! Every choice between things that may happen at once is `biased`: in virtual time one seed must give
+//! one run.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +14,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, duplex, split};
-use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::devserver::arriving::Arriving;
@@ -97,13 +99,7 @@ impl Connection {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(
-    shared: Arc<Shared>,
-    arrival: Arrival,
-    peer: SocketAddr,
-    stream: TcpStream,
-) {
-    let socket = Socket::new(stream);
+pub(crate) async fn serve(shared: Arc<Shared>, arrival: Arrival, peer: SocketAddr, socket: Socket) {
     let (leftovers, left) = mpsc::channel(1);
     let connection = Arc::new(Connection {
         arrival,
@@ -114,6 +110,7 @@ pub(crate) async fn serve(
         socket: socket.clone(),
     });
     let reset = tokio::select! {
+        biased;
         () = connection.ends_with(End::Reset) => true,
         () = exchange(&shared, &connection, &socket, left) => false,
     };
@@ -126,10 +123,10 @@ pub(crate) async fn serve(
 }
 
 /// Holds a connection without a word until its client leaves or the server stops.
-pub(crate) async fn ignore(shared: &Shared, stream: TcpStream) {
-    let socket = Socket::new(stream);
+pub(crate) async fn ignore(shared: &Shared, socket: Socket) {
     socket.keep_little_unread();
     tokio::select! {
+        biased;
         () = socket.gone() => {}
         () = shared.until_stopping() => {}
     }
@@ -148,6 +145,7 @@ async fn exchange(
     let (near, far) = duplex(shared.line.buffer_len().unwrap_or(PIPE_LEN));
     let mut carried = pin!(shared.line.carry(split(socket.clone()), split(far)));
     tokio::select! {
+        biased;
         // The near end is gone now: what is in the pipe still goes out.
         () = speak(shared, connection, near, left) => {}
         _ = &mut carried => return,
@@ -181,6 +179,7 @@ async fn speak(
     let mut closed = pin!(connection.ends_with(End::Close));
     let mut stopping = pin!(shared.until_stopping());
     tokio::select! {
+        biased;
         // An error is the client's: it left, or spoke no HTTP and has been told so.
         _ = &mut http => return,
         () = &mut closed => return,
@@ -189,6 +188,7 @@ async fn speak(
     }
     http.as_mut().graceful_shutdown();
     tokio::select! {
+        biased;
         _ = &mut http => {}
         () = &mut closed => {}
         () = &mut leftovers => {}

@@ -83,6 +83,7 @@ impl Line {
         let outbound = self.pump(&self.down, pipe.0, socket.1, Duration::ZERO);
         tokio::pin!(inbound, outbound);
         tokio::select! {
+            biased;
             ended = &mut outbound => return ended,
             ended = &mut inbound => match ended {
                 // The client has sent all it will, or the server reads no more: answers still go out.

@@ -40,10 +40,12 @@ mod region;
 mod route;
 mod server;
 mod service;
-mod socket;
+pub(crate) mod socket;
 mod store;
 mod template;
 mod upload;
+#[cfg(test)]
+mod within;
 
 pub use counters::{OperationCount, Requests};
 pub use exchange::Operation;

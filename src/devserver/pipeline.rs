@@ -57,6 +57,8 @@ pub(crate) async fn answer(
         return Ok(response(reply, Some(shared.request_id(Operation::Manage))));
     }
     let operation = call.operation();
+    #[cfg(test)]
+    shared.log.begun(connection.arrival, operation, target);
     let mut body = Arriving::new(incoming, shared.counters.request(operation));
     let effects = effects(&shared, &connection, &call, &head, &mut body).await;
     if effects.holds_the_body_up() {
@@ -73,7 +75,10 @@ pub(crate) async fn answer(
     let reply = match outcome {
         Outcome::Answer(reply) => reply,
         Outcome::Lost(loss) => {
-            entry.log(&format!("{loss:?}").to_lowercase(), 0);
+            let outcome = format!("{loss:?}").to_lowercase();
+            entry.log(&outcome, 0);
+            #[cfg(test)]
+            shared.log.ended(connection.arrival, &entry, &outcome);
             lose(&shared, &connection, loss).await
         }
     };
@@ -84,6 +89,10 @@ pub(crate) async fn answer(
     }
     settle(&connection, &head.headers, body, response.headers_mut()).await;
     entry.log(response.status().as_str(), response.body().len());
+    #[cfg(test)]
+    shared
+        .log
+        .ended(connection.arrival, &entry, response.status().as_str());
     Ok(response)
 }
 
@@ -139,6 +148,7 @@ async fn carry_out(
         .await;
     if let Some(name) = &effects.hold {
         tokio::select! {
+            biased;
             () = shared.faults.hold(name) => {}
             () = connection.gone() => return Outcome::Lost(Loss::Close),
             () = shared.until_stopping() => return Outcome::Lost(Loss::Close),
@@ -173,6 +183,7 @@ async fn lose(shared: &Shared, connection: &Connection, loss: Loss) -> ! {
         Loss::Close => connection.end(End::Close),
         Loss::Hang => {
             tokio::select! {
+                biased;
                 () = connection.gone() => {}
                 () = shared.until_stopping() => {}
             }
@@ -244,10 +255,10 @@ pub(crate) struct RequestId {
 }
 
 /// A line of the request log.
-struct Entry<'a> {
-    head: &'a Parts,
-    operation: Operation,
-    received: u64,
+pub(crate) struct Entry<'a> {
+    pub(crate) head: &'a Parts,
+    pub(crate) operation: Operation,
+    pub(crate) received: u64,
     started: Instant,
 }
 

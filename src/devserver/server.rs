@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rand::Rng as _;
+#[cfg(test)]
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::blocking;
 use crate::clock;
 use crate::devserver::accept::{Door, attend};
 use crate::devserver::counters::{Counters, Requests};
@@ -21,7 +24,11 @@ use crate::devserver::link::Line;
 use crate::devserver::pipeline::RequestId;
 use crate::devserver::rate::Rate;
 use crate::devserver::service::Service;
+#[cfg(test)]
+use crate::devserver::socket::Socket;
 use crate::devserver::store::{KeyPair, Place, Store, key_pair};
+#[cfg(test)]
+use crate::devserver::within;
 use crate::kodo::encode::b64u;
 use crate::kodo::{AccessKey, Credentials, SecretKey};
 use crate::model::Bucket;
@@ -62,11 +69,14 @@ const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 /// # }
 /// ```
 pub struct DevServer {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// One task per listen address; dropping them drops everything they serve.
     hosts: JoinSet<()>,
     urls: Vec<String>,
     credentials: Credentials,
+    /// Ways in from within the process, one per host.
+    #[cfg(test)]
+    pub(crate) ways_in: Vec<mpsc::UnboundedSender<Socket>>,
 }
 
 /// How a [`DevServer`] is to be.
@@ -80,6 +90,10 @@ pub struct DevServerBuilder {
     rate: Option<Rate>,
     latency: Duration,
     faults: FaultPlan,
+    #[cfg(test)]
+    pub(crate) within: Vec<String>,
+    #[cfg(test)]
+    pub(crate) store: Option<Store>,
 }
 
 /// What all connections share.
@@ -90,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) line: Line,
     request_ids: RequestIds,
     stopping: watch::Sender<bool>,
+    #[cfg(test)]
+    pub(crate) log: within::Log,
 }
 
 impl DevServer {
@@ -195,8 +211,12 @@ impl DevServerBuilder {
         let line = Line::new(self.rate, self.latency);
         let doors = self.doors(line.buffer_len())?;
         let hosts: Vec<String> = doors.iter().map(|door| authority(door.address())).collect();
+        #[cfg(test)]
+        let (doors, hosts, ways_in) = within::doors(doors, hosts, &self.within);
         let place = self.place.unwrap_or(Place::Memory);
         let (store, credentials) = open(place, self.credentials).await?;
+        #[cfg(test)]
+        let store = self.store.unwrap_or(store);
         let shared = Arc::new(Shared {
             service: Service::new(store, credentials.clone(), self.buckets, hosts.clone()),
             faults: Faults::new(self.faults, hosts.len()),
@@ -204,6 +224,8 @@ impl DevServerBuilder {
             line,
             request_ids: RequestIds::default(),
             stopping: watch::Sender::new(false),
+            #[cfg(test)]
+            log: within::Log::default(),
         });
         let mut tasks = JoinSet::new();
         for (host, door) in doors.into_iter().enumerate() {
@@ -214,11 +236,18 @@ impl DevServerBuilder {
             hosts: tasks,
             urls: hosts.iter().map(|host| format!("http://{host}")).collect(),
             credentials,
+            #[cfg(test)]
+            ways_in,
         })
     }
 
     /// All ports bound, and those that are not dead open: who has the URL can connect.
     fn doors(&self, buffer_len: Option<usize>) -> Result<Vec<Door>, DevServerError> {
+        #[cfg(test)]
+        if !self.within.is_empty() {
+            self.faults.check_hosts(self.within.len())?;
+            return Ok(Vec::new());
+        }
         let addresses = match self.listen.as_slice() {
             [] => &[LISTEN_DEFAULT],
             given => given,
@@ -293,7 +322,7 @@ async fn open(
     place: Place,
     given: Option<Credentials>,
 ) -> Result<(Store, Credentials), DevServerError> {
-    let opened = tokio::task::spawn_blocking(move || {
+    let opened = blocking::spawn(move || {
         let store = Store::open(&place, clock::wall()).map_err(unusable)?;
         let credentials = match (given, &place) {
             (Some(given), _) => given,
