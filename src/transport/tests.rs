@@ -1,5 +1,7 @@
 //! The transport against a peer that is written out by hand, byte by byte.
 
+mod endings;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -297,6 +297,11 @@ impl Executor {
                 )
             }
         };
+        // The engine's rule for unclear commits: where a second one does not show, it may go.
+        let repeat = match protocol {
+            Protocol::Form | Protocol::Blocks if !self.permit.repeat_shows() => Repeat::Freely,
+            Protocol::Form | Protocol::Blocks | Protocol::Parts => Repeat::Unsent,
+        };
         let stream = || {
             let whole = self.hashes.stream(source, 0, 0, self.whole(), Some(hash));
             (*protocol == Protocol::Form && size > 0).then_some(whole.0)
@@ -304,7 +309,7 @@ impl Executor {
         let call = Call {
             host: *host,
             request,
-            repeat: Repeat::Unsent,
+            repeat,
             flying,
         };
         let answer = self.call(call, stream).await?;

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod completes;
+mod connections;
 mod refusals;
 mod sizes;
 mod world;

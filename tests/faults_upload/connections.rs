@@ -1,0 +1,94 @@
+//! What becomes of connections: closed in the moment they are used again, and answers that come early.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use haul::devserver::{DevServer, Fault, FaultPlan, Moment, Operation};
+use haul::{ErrorKind, Event, Uploader};
+
+use crate::world::{PATIENCE, Way, content, upload};
+
+/// How often an idle connection is closed under an upload.
+const CLOSINGS: u64 = 1000;
+
+/// A server closes or resets an idle connection exactly when it is used again, a thousand times: no
+/// attempt is used up, nobody is told of a retry, everything is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closed_when_reused() {
+    // The first request of each upload takes the kept connection, the second a new one.
+    let every_other: Vec<u64> = (1..=CLOSINGS).map(|upload| upload * 2).collect();
+    let (closed, reset) = every_other.split_at(every_other.len() / 2);
+    let fault = |nth: &[u64]| Fault {
+        operation: vec![Operation::Form],
+        nth: nth.to_vec(),
+        ..Fault::default()
+    };
+    let plan = FaultPlan {
+        faults: vec![
+            Fault {
+                close: Some(Moment::BeforeBody),
+                ..fault(closed)
+            },
+            Fault {
+                reset: Some(Moment::BeforeBody),
+                ..fault(reset)
+            },
+        ],
+        ..FaultPlan::default()
+    };
+    let server = DevServer::builder().faults(plan).start().await.unwrap();
+    let keys = server.credentials();
+    let uploader = Uploader::builder()
+        .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+        .endpoint(server.url())
+        .part_attempts(1)
+        .build()
+        .unwrap();
+    let retries = Arc::new(AtomicU64::new(0));
+    for upload in 0..=CLOSINGS {
+        let count = Arc::clone(&retries);
+        let put = uploader
+            .put_data("b", format!("k{upload}"), content(1000))
+            .on_event(move |event| {
+                let retried = matches!(event, Event::Retrying { .. });
+                count.fetch_add(u64::from(retried), Ordering::Relaxed);
+            });
+        let done = tokio::time::timeout(PATIENCE, put.into_future()).await;
+        done.expect("it ends").unwrap();
+    }
+    assert_eq!(retries.load(Ordering::Relaxed), 0);
+    let seen = server.requests();
+    assert_eq!(seen.of(Operation::Form).requests, 2 * CLOSINGS + 1);
+    assert_eq!(seen.of(Operation::Stat).requests, 0, "nobody had to look");
+}
+
+/// A refusal that comes before the body is sent, from a server that then closes, is what is told: not
+/// the broken pipe that follows it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn early_refusals() {
+    let rows = [
+        (403, ErrorKind::Forbidden),
+        (413, ErrorKind::TooLarge),
+        (614, ErrorKind::Exists),
+        (631, ErrorKind::NoSuchBucket),
+    ];
+    for (status, expected) in rows {
+        let words = match status {
+            413 => "exceed FsizeLimit",
+            _ => "those are its words",
+        };
+        for way in [Way::V1, Way::V2, Way::Form] {
+            let plan = format!(
+                "[[fault]]\noperation = [SEGMENT, COMMIT]\nanswer = {{ status = {status}, \
+                 body = '{{\"error\":\"{words}\"}}', at = 'before_body' }}",
+            );
+            let ended = upload(way, &plan, |settings| {
+                settings.retry_budget(Duration::from_secs(60))
+            });
+            let error = ended.await.result.unwrap_err();
+            assert_eq!(error.kind(), expected, "{way:?}, {status}: {error}");
+            assert!(error.to_string().contains(words), "{way:?}: {error}");
+        }
+    }
+}
