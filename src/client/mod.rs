@@ -6,6 +6,8 @@ mod builder;
 mod hosts;
 mod memory;
 mod put;
+#[cfg(all(test, feature = "devserver"))]
+mod simulation;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,0 +1,8 @@
+//! The whole stack in virtual time.
+
+mod flow;
+mod line;
+mod link;
+mod network;
+#[cfg(test)]
+mod tests;

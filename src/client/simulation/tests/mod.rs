@@ -1,0 +1,3 @@
+//! Tests of the simulation's own parts, and the simulation itself.
+
+mod pipe;
