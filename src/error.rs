@@ -237,7 +237,10 @@ fn meaning(kind: &FailureKind) -> (ErrorKind, Option<&'static str>) {
             ErrorKind::Refused,
             Some("use an upload host of the bucket's region, or set no endpoint"),
         ),
-        F::Broken | F::TimedOut | F::Server | F::Throttled | F::Changed | F::BodyLimit => {
+        F::Broken | F::Stalled | F::NotReading | F::Trickle | F::TimedOut => {
+            (ErrorKind::Unfinished, Some(AGAIN))
+        }
+        F::Server | F::Throttled | F::Changed | F::BodyLimit => {
             (ErrorKind::Unfinished, Some(AGAIN))
         }
         F::ChecksumRefused | F::NoSuchUpload | F::InvalidContext => {

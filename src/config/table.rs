@@ -73,6 +73,9 @@ const PLAIN: Setting = Setting {
     repeats: false,
 };
 
+/// Highest rate floor, in bytes a second: more is a slip of the unit.
+const MIN_RATE_MAX: u64 = 1 << 30;
+
 /// Every setting, in the order in which people read them.
 pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
@@ -191,8 +194,27 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        name: "stall_timeout",
+        help: "How long nothing may be acknowledged while bytes are on their way, at least 1s",
+        value_name: "TIME",
+        kind: Kind::Duration,
+        default: &["30s"],
+        ..PLAIN
+    },
+    Setting {
+        name: "min_rate",
+        help: "Slowest pace of a connection, in bytes a second over a minute; 0 for none",
+        value_name: "SIZE",
+        kind: Kind::Size {
+            min: 0,
+            max: MIN_RATE_MAX,
+        },
+        default: &["256"],
+        ..PLAIN
+    },
+    Setting {
         name: "response_timeout",
-        help: "How long an answer may take once its request is sent",
+        help: "How long an answer may take once its request is acknowledged whole",
         value_name: "TIME",
         kind: Kind::Duration,
         default: &["60s"],
@@ -208,7 +230,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "part_timeout",
-        help: "Hard limit for one attempt at one segment; without it a slow line has all the time",
+        help: "Hard limit for one attempt at one segment; without it eight times what the line's \
+               pace explains",
         value_name: "TIME",
         kind: Kind::Duration,
         ..PLAIN

@@ -30,9 +30,12 @@ pub(crate) struct Config {
     /// Lanes in flight; None: auto.
     pub(crate) window: Option<u64>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) stall_timeout: Duration,
+    /// Bytes a second; 0: no limit.
+    pub(crate) min_rate: u64,
     pub(crate) response_timeout: Duration,
     pub(crate) commit_timeout: Duration,
-    /// None: no limit.
+    /// None: what the line's pace explains.
     pub(crate) part_timeout: Option<Duration>,
     /// 0: no limit.
     pub(crate) part_attempts: u64,
@@ -64,6 +67,8 @@ impl Config {
             part_len: required(settings, "part_size", value::size)?,
             window: read(settings, "window", value::number_or_auto)?.flatten(),
             connect_timeout: required(settings, "connect_timeout", value::duration)?,
+            stall_timeout: required(settings, "stall_timeout", value::duration)?,
+            min_rate: required(settings, "min_rate", value::size)?,
             response_timeout: required(settings, "response_timeout", value::duration)?,
             commit_timeout: required(settings, "commit_timeout", value::duration)?,
             part_timeout: read(settings, "part_timeout", value::duration)?,
@@ -114,6 +119,8 @@ impl Config {
             .protocol(self.protocol)
             .part_size(self.part_len)
             .connect_timeout(self.connect_timeout)
+            .stall_timeout(self.stall_timeout)
+            .min_rate(self.min_rate)
             .response_timeout(self.response_timeout)
             .commit_timeout(self.commit_timeout)
             .part_attempts(u32::try_from(self.part_attempts).unwrap_or(u32::MAX))

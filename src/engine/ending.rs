@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::begin::Begin;
-use crate::engine::event::{AttemptId, Effect, Moment, Notice, Outcome};
+use crate::engine::event::{Effect, Moment, Notice, Outcome};
 use crate::engine::{Engine, Phase, Work};
 use crate::model::{Failure, FailureKind};
 
@@ -87,24 +87,5 @@ impl Engine {
         );
         self.phase = Phase::Finished;
         self.effects.push_back(Effect::Finish(outcome));
-    }
-
-    /// Gives up attempts that have had their time.
-    pub(crate) fn enforce_part_timeout(&mut self, now: Moment) {
-        let Some(limit) = self.limits.part_timeout else {
-            return;
-        };
-        let late = |work: &Work| work.is_segment() && now.since(work.begun) >= limit;
-        let late: Vec<AttemptId> = self
-            .attempts
-            .iter()
-            .filter(|(_, work)| late(work))
-            .map(|(id, _)| *id)
-            .collect();
-        for attempt in late {
-            self.effects.push_back(Effect::Cancel { attempt });
-            let failure = Failure::new(FailureKind::TimedOut, "the part timeout is over");
-            self.failed(now, attempt, failure);
-        }
     }
 }

@@ -20,6 +20,7 @@ impl Engine {
         if work.kind != WorkKind::Stat {
             self.judge_host(now, &work, &failure);
         }
+        self.budget.miss();
         if is_the_services(&failure) {
             self.budget.hear();
         }
@@ -63,7 +64,7 @@ impl Engine {
         use FailureKind as K;
         let unreached = matches!(failure.kind, K::Connect | K::Tls);
         if unreached || retry::may_have_happened(failure) {
-            let silent = failure.kind == K::TimedOut;
+            let silent = retry::was_connected(failure) && failure.kind != K::Broken;
             self.hosts.failed(now, work.host, unreached, silent);
         } else if failure.kind != K::Source {
             self.hosts.answered(work.host);
@@ -73,8 +74,10 @@ impl Engine {
     /// Whether every host was tried for long enough and nothing of the service's was ever heard: a
     /// mistyped name, a portal in the way, no network at all.
     fn has_no_contact(&self, now: Moment, work: &Work, failure: &Failure) -> bool {
-        let was_connected = matches!(failure.kind, FailureKind::Broken | FailureKind::TimedOut);
-        let is_slow = was_connected && now.since(work.begun) >= SLOW_NOT_DEAD;
+        // A connection that never took a byte is none.
+        let took_bytes = failure.kind != FailureKind::Stalled || work.watch.acknowledged() > 0;
+        let is_slow =
+            retry::was_connected(failure) && took_bytes && now.since(work.begun) >= SLOW_NOT_DEAD;
         failure.kind != FailureKind::Source
             && !is_slow
             && self.budget.has_no_contact(now)

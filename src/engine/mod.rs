@@ -28,6 +28,7 @@ pub mod event;
 mod failing;
 mod hosts;
 mod lane;
+pub mod patience;
 pub mod plan;
 pub mod record;
 mod retry;
@@ -38,13 +39,14 @@ mod tests;
 mod token;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use crate::engine::begin::Begin;
 use crate::engine::commit::Commit;
 use crate::engine::event::{AttemptId, Effect, Event, HostIndex, Moment, Outcome, RecordId};
 use crate::engine::hosts::Hosts;
 use crate::engine::lane::Lane;
+pub use crate::engine::patience::Limits;
+use crate::engine::patience::{Pulse, Watch};
 use crate::engine::plan::{Layout, Sizer, Wishes};
 use crate::engine::record::{Checkpoint, Record};
 use crate::engine::retry::{Backoff, Budget};
@@ -67,19 +69,6 @@ pub struct Job {
     pub unix_now: u64,
     /// Seed of the jitter.
     pub seed: u64,
-}
-
-/// Limits of the engine's patience, each a setting.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Lanes in flight, at least 1.
-    pub window: usize,
-    /// Failed attempts in a row that one segment may have; 0 for no such limit.
-    pub part_attempts: u32,
-    /// How long to go on without any acknowledgement.
-    pub retry_budget: Duration,
-    /// Longest time of one attempt at a segment; none for no such limit.
-    pub part_timeout: Option<Duration>,
 }
 
 /// One upload.
@@ -105,6 +94,8 @@ pub struct Engine {
     safe_bytes: u64,
     attempts: BTreeMap<AttemptId, Work>,
     last_id: u64,
+    /// Bytes of bodies that were acknowledged to any attempt of this process.
+    line_bytes: u64,
     /// Records that are not yet durable.
     recording: BTreeSet<RecordId>,
     effects: VecDeque<Effect>,
@@ -151,6 +142,7 @@ pub(crate) struct Work {
     begun: Moment,
     epoch: u32,
     token: u32,
+    watch: Watch,
 }
 
 impl Work {
@@ -195,6 +187,7 @@ impl Engine {
             safe_bytes: 0,
             attempts: BTreeMap::new(),
             last_id: 0,
+            line_bytes: 0,
             recording: BTreeSet::new(),
             effects: VecDeque::new(),
             sizer: Sizer::new(),
@@ -246,7 +239,19 @@ impl Engine {
                 self.hear_clock(server_time);
                 self.failed(now, attempt, failure);
             }
-            Event::Pulse { .. } => {}
+            Event::Pulse {
+                attempt,
+                acknowledged_bytes,
+                stage,
+                peer_reads,
+            } => {
+                let pulse = Pulse {
+                    acknowledged_bytes,
+                    stage,
+                    peer_reads,
+                };
+                self.pulse(now, attempt, pulse);
+            }
             Event::Recorded { id } => self.recorded(now, id),
             Event::Rechecked { lane, same } => self.rechecked(lane, same),
             Event::SourceLost { failure } => {
@@ -262,7 +267,7 @@ impl Engine {
             Event::TokenRenewed => self.token_renewed(),
             Event::TokenUnavailable => self.token_unavailable(now),
             Event::Stop => self.end_at(now, Outcome::Stopped),
-            Event::Woken => self.enforce_part_timeout(now),
+            Event::Woken => {}
         }
         self.advance(now);
     }
@@ -283,14 +288,7 @@ impl Engine {
         }
         let ending = self.ending.as_ref().map(|(_, until)| *until);
         let ending = ending.filter(|_| !self.attempts.is_empty());
-        let timeouts = self.limits.part_timeout.and_then(|limit| {
-            let segments = self.attempts.values().filter(|work| work.is_segment());
-            segments.map(|work| work.begun.after(limit)).min()
-        });
-        [ending, timeouts, self.next_start()]
-            .into_iter()
-            .flatten()
-            .min()
+        [ending, self.next_start()].into_iter().flatten().min()
     }
 
     /// Bytes that are acknowledged and recorded.
@@ -351,6 +349,7 @@ impl Engine {
             begun: now,
             epoch: self.epoch,
             token: self.token.generation,
+            watch: Watch::default(),
         };
         self.attempts.insert(attempt, work);
         attempt

@@ -18,6 +18,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// being set up and a host that restarts; a mistyped name must not hang for the whole budget.
 const CONTACT_BUDGET: Duration = Duration::from_secs(60);
 
+/// How many attempts that takes at least: one that is never answered may use the time up alone.
+const CONTACT_ATTEMPTS_MIN: u32 = 3;
+
 /// How often the same bytes may be acknowledged with the wrong hash before the way there is called
 /// broken. A flipped bit is an accident once.
 pub(crate) const MISMATCHES_MAX: u32 = 5;
@@ -55,9 +58,8 @@ pub(crate) fn verdict(failure: &Failure) -> Verdict {
     use FailureKind as K;
     match failure.kind {
         K::Connect | K::Tls => Verdict::NextHost,
-        K::Broken | K::TimedOut | K::Server | K::NotKodo | K::NotFound | K::MethodNotAllowed => {
-            Verdict::Again
-        }
+        K::Broken | K::Stalled | K::NotReading | K::Trickle | K::TimedOut => Verdict::Again,
+        K::Server | K::NotKodo | K::NotFound | K::MethodNotAllowed => Verdict::Again,
         K::Throttled => Verdict::SlowDown,
         K::Mismatch | K::ChecksumRefused => Verdict::Resend,
         K::InvalidContext => Verdict::RestartLane,
@@ -72,9 +74,15 @@ pub(crate) fn verdict(failure: &Failure) -> Verdict {
 /// Whether a commit that met this failure may have taken effect all the same.
 pub(crate) fn may_have_happened(failure: &Failure) -> bool {
     use FailureKind as K;
+    was_connected(failure) || matches!(failure.kind, K::Server | K::NotKodo)
+}
+
+/// Whether there was a connection, which ended without an answer or had to be given up.
+pub(crate) fn was_connected(failure: &Failure) -> bool {
+    use FailureKind as K;
     matches!(
         failure.kind,
-        K::Broken | K::TimedOut | K::Server | K::NotKodo
+        K::Broken | K::Stalled | K::NotReading | K::Trickle | K::TimedOut
     )
 }
 
@@ -128,6 +136,8 @@ pub(crate) struct Budget {
     last_progress: Moment,
     /// Something of the service's was heard.
     heard: bool,
+    /// Attempts that failed.
+    failures: u32,
 }
 
 impl Budget {
@@ -136,6 +146,7 @@ impl Budget {
             allowed,
             last_progress: Moment::default(),
             heard: false,
+            failures: 0,
         }
     }
 
@@ -150,9 +161,16 @@ impl Budget {
         self.heard = true;
     }
 
+    /// An attempt failed.
+    pub(crate) fn miss(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
     /// Whether it took too long to hear anything of the service's.
     pub(crate) fn has_no_contact(&self, now: Moment) -> bool {
-        !self.heard && now >= Moment(CONTACT_BUDGET.min(self.allowed))
+        !self.heard
+            && self.failures >= CONTACT_ATTEMPTS_MIN
+            && now >= Moment(CONTACT_BUDGET.min(self.allowed))
     }
 
     /// Whether it is used up.

@@ -67,6 +67,7 @@ impl Engine {
             return;
         };
         self.answered(now, &work);
+        self.share_rest(&work, len);
         self.has_acknowledged = true;
         let Some(lane) = self.lanes.get(&index) else {
             return;

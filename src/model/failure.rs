@@ -72,7 +72,14 @@ pub enum FailureKind {
     Tls,
     /// The connection broke after it had been made: reset, closed, cut.
     Broken,
-    /// Nothing came within the time allowed.
+    /// Bytes were outstanding, and the other end acknowledged none of them for too long.
+    Stalled,
+    /// The same while the other end's window was closed: it is there, and does not read.
+    NotReading,
+    /// Bytes were acknowledged, but far too slowly for any line.
+    Trickle,
+    /// The time allowed is over: everything was acknowledged and no answer came, or one segment took
+    /// too long.
     TimedOut,
     /// The source could not give the bytes: see the message.
     Source,

@@ -42,9 +42,7 @@ struct Ran {
 fn run(job: Job, mut refuse: impl FnMut(&Effect) -> Option<Failure>) -> Ran {
     let limits = Limits {
         window: 2,
-        part_attempts: 0,
-        retry_budget: Duration::from_secs(900),
-        part_timeout: None,
+        ..Limits::default()
     };
     let mut engine = Engine::new(job, limits, Checkpoint::default());
     let (mut effects, mut now) = (Vec::new(), Moment::default());

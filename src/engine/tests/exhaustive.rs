@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
 
 use crate::engine::event::{Effect, Outcome};
 use crate::engine::plan::Protocol;
@@ -105,7 +104,13 @@ impl Explored {
 
     /// Time passes: when nothing else can happen, or while a segment hangs.
     fn wake(&mut self, world: &World, purse: Purse, must: bool) {
-        if must || (world.hangs() && world.engine.next_wakeup().is_some()) {
+        if world.hangs() {
+            let mut next = world.clone();
+            next.wait_in_vain();
+            self.follow(next, purse);
+        }
+        let hangs = world.hangs();
+        if (must && !hangs) || (hangs && world.engine.next_wakeup().is_some()) {
             let mut next = world.clone();
             next.wake();
             self.follow(next, purse);
@@ -180,7 +185,7 @@ fn fates(world: &World, effect: &Effect, purse: Purse) -> Vec<Fate> {
         if is_send {
             fates.push(Fate::Fails(FailureKind::Mismatch));
         }
-        if is_send && world.setup.part_timeout.is_some() {
+        if world.setup.hangs && !matches!(effect, Effect::Stat { .. }) {
             fates.push(Fate::Hangs);
         }
     }
@@ -334,19 +339,21 @@ fn a_stop_at_every_step() {
     }
 }
 
-/// A segment that is never answered, with a time limit for each: it is given up and sent again, and
-/// nothing else is.
+/// A request that is never answered, whichever it is: it is given up, and what follows is as after a
+/// lost answer.
 #[test]
-fn a_hanging_segment_at_every_step() {
+fn a_hanging_request_at_every_step() {
     let rows = [
         (Protocol::Blocks, 4 * MIB + 1, 2, FAULT),
         (Protocol::Blocks, MIB, 1, ONE_EACH),
         (Protocol::Parts, 2 * MIB + 1, 3, TWO_FAULTS),
+        (Protocol::Form, 1000, 1, ONE_EACH),
+        (Protocol::Form, MIB + 1, 2, FAULT),
     ];
     for (protocol, size, window, purse) in rows {
         let setup = Setup {
             window,
-            part_timeout: Some(Duration::from_secs(60)),
+            hangs: true,
             ..Setup::new(protocol, size)
         };
         let explored = Explored::all(setup, purse);

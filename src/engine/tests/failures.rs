@@ -56,6 +56,9 @@ fn one_failure_of_a_segment() {
     let rows = [
         (K::Broken, "", "send 512 to 0"),
         (K::TimedOut, "", "send 512 to 1"),
+        (K::Stalled, "", "send 512 to 1"),
+        (K::NotReading, "", "send 512 to 1"),
+        (K::Trickle, "", "send 512 to 1"),
         (K::Server, "", "send 512 to 0"),
         (K::NotKodo, "", "send 512 to 0"),
         (K::InvalidContext, "", "send 512 to 0"),

@@ -4,18 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::engine::Engine;
 use crate::engine::event::{AttemptId, Effect, Event, Found, Moment, Outcome};
-use crate::engine::plan::{Protocol, Wishes};
+use crate::engine::plan::Protocol;
 use crate::engine::record::{Checkpoint, Record};
 use crate::engine::tests::service::{Service, Version, digest};
-use crate::engine::{Engine, Job, Limits};
-use crate::model::{ByteSpan, Failure, FailureKind};
-
-pub(crate) const MIB: u64 = 1024 * 1024;
+pub(crate) use crate::engine::tests::setup::{MIB, Setup, wishes};
+use crate::model::{ByteSpan, Failure, FailureKind, Stage};
 
 /// Steps without a fault until an upload of the largest size here must have ended: ten per segment
 /// would be generous, and there are at most a few hundred.
 const STEPS_MAX: usize = 20_000;
+
+/// Longer than any deadline lets something hang.
+const VAIN_SECONDS_MAX: u32 = 400;
 
 /// What a step does with the operation it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,53 +38,6 @@ pub(crate) enum Fate {
     CrashBefore,
     /// The process dies after it happened.
     CrashAfter,
-}
-
-/// What does not change while an upload lasts, over all its processes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Setup {
-    pub(crate) size: u64,
-    pub(crate) protocol: Protocol,
-    pub(crate) can_stat: bool,
-    /// A second commit is refused, since the object exists.
-    pub(crate) repeat_shows: bool,
-    pub(crate) window: usize,
-    pub(crate) part_attempts: u32,
-    pub(crate) part_timeout: Option<Duration>,
-}
-
-impl Setup {
-    /// An upload by `protocol` that may look, repeat its commit and take its time.
-    pub(crate) fn new(protocol: Protocol, size: u64) -> Self {
-        Self {
-            size,
-            protocol,
-            can_stat: true,
-            repeat_shows: false,
-            window: 2,
-            part_attempts: 0,
-            part_timeout: None,
-        }
-    }
-
-    fn engine(self, checkpoint: Checkpoint) -> Engine {
-        let job = Job {
-            size: self.size,
-            wishes: wishes(self.protocol),
-            hosts: vec!["up-1".into(), "up-2".into()],
-            can_stat: self.can_stat,
-            repeat_shows: self.repeat_shows,
-            unix_now: 1_000,
-            seed: 7,
-        };
-        let limits = Limits {
-            window: self.window,
-            part_attempts: self.part_attempts,
-            retry_budget: Duration::from_secs(900),
-            part_timeout: self.part_timeout,
-        };
-        Engine::new(job, limits, checkpoint)
-    }
 }
 
 /// The whole world.
@@ -199,6 +154,27 @@ impl World {
         }
     }
 
+    /// Lets time pass while something hangs: its pulses say that all of it is acknowledged, until the
+    /// engine gives it up.
+    pub(crate) fn wait_in_vain(&mut self) {
+        for _ in 0..VAIN_SECONDS_MAX {
+            let Some(attempt) = self.hung.first().copied() else {
+                return;
+            };
+            self.now = self.now.after(Duration::from_secs(1));
+            if self.engine.next_wakeup().is_some_and(|at| at <= self.now) {
+                self.deliver(Some(Event::Woken));
+            }
+            self.deliver(Some(Event::Pulse {
+                attempt,
+                acknowledged_bytes: 0,
+                stage: Stage::Answering,
+                peer_reads: true,
+            }));
+        }
+        panic!("something hangs for ever\n{}", self.story());
+    }
+
     /// Jumps to the engine's next wake-up.
     pub(crate) fn wake(&mut self) {
         let at = self
@@ -287,7 +263,7 @@ impl World {
                 Effect::Finish(outcome) => self.outcome = Some(outcome),
                 Effect::Notice(_) | Effect::Abandon { .. } => {}
                 Effect::Cancel { attempt } => self.cancel(attempt),
-                Effect::GiveUp { attempt, .. } => self.cancel(attempt),
+                Effect::GiveUp { attempt, why } => self.give_up(attempt, why),
                 other => {
                     self.check_effect(&other);
                     self.pending.push(other);
@@ -306,6 +282,21 @@ impl World {
             self.excuse(&effect);
         }
         self.hung.remove(&attempt);
+    }
+
+    /// Breaks an attempt off: its failure is what the engine said.
+    fn give_up(&mut self, attempt: AttemptId, failure: Failure) {
+        self.trace.push(format!("{attempt:?} given up: {failure}"));
+        self.unclear_to_this_process |= self.pending.iter().any(|effect| {
+            attempt_of(effect) == Some(attempt) && matches!(effect, Effect::Commit { .. })
+        });
+        self.cancel(attempt);
+        let failed = Event::Failed {
+            attempt,
+            failure,
+            server_time: None,
+        };
+        self.engine.handle(self.now, failed);
     }
 
     /// Whether it is known what became of a commit.
@@ -435,20 +426,6 @@ impl World {
             | Effect::Notice(_)
             | Effect::Finish(_) => None,
         }
-    }
-}
-
-/// A wish for one of the three protocols, small enough for every schedule.
-pub(crate) fn wishes(protocol: Protocol) -> Wishes {
-    Wishes {
-        protocol: Some(protocol),
-        threshold: Some(if protocol == Protocol::Form {
-            u64::MAX
-        } else {
-            0
-        }),
-        part_len: MIB,
-        blocks_unsafe: false,
     }
 }
 

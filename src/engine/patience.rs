@@ -1,0 +1,325 @@
+//! Deadlines: which attempts have had their time. Slow is not dead.
+//!
+//! The driver tells a few times a second how each attempt is getting on ([`Event::Pulse`]); here is
+//! decided whether it is given up. There is no deadline for the whole of anything: what is measured
+//! is silence, and pace against the pace of the line.
+//!
+//! *Time counts only while it is observed*: the gap between two pulses counts one second at most. A
+//! process that was stopped, or a machine that slept, has seen nothing and concludes nothing.
+//!
+//! *Why no slow line is killed.* Silence ends an attempt after [`Limits::stall_timeout`], which is
+//! longer than the honest silences of the slowest lines. Being slow ends it only by comparison: every
+//! byte that is acknowledged to any attempt of the upload counts as one even share for each attempt
+//! that is sending. All shares together are all that was acknowledged, so however slow the line is or
+//! becomes, attempts that divide it evenly get what they are due: an attempt is overdue when its
+//! shares come to eight times its body, that is, when the line has carried eight such bodies for
+//! each attempt while this one did not get one across. At a constant pace this is eight times the
+//! time that the pace explains; when the pace falls, the shares fall with it, and when it rises, the
+//! slow time before it is not held against anyone. One attempt alone gets all shares itself and is
+//! never overdue. The rate floor is the one rule without comparison, and it looks at the line as a
+//! whole: many lanes may each be below it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::engine::event::{AttemptId, Effect, Moment};
+use crate::engine::{Engine, Work, WorkKind};
+use crate::model::{Failure, FailureKind, Stage};
+
+/// Most that the gap between two pulses counts: four times the usual gap, so that a busy machine's
+/// late pulses count in full.
+const GAP_MAX: Duration = Duration::from_secs(1);
+
+/// Over how long the rate floor is measured, at least. Source: the design's table of deadlines.
+const FLOOR_WINDOW_MIN: Duration = Duration::from_secs(60);
+
+/// How often the past is remembered for the rate floor.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// How many times its body an attempt's even shares come to before it is overdue. Source: the same
+/// table. TCP's own unfairness between connections on one line stays well below.
+const OVERDUE_FACTOR: u64 = 8;
+
+/// No attempt is overdue before. Source: the same table.
+const OVERDUE_MIN: Duration = Duration::from_secs(60);
+
+/// Limits of the engine's patience, each a setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Lanes in flight, at least 1.
+    pub window: usize,
+    /// Failed attempts in a row that one segment may have; 0 for no such limit.
+    pub part_attempts: u32,
+    /// How long to go on without any acknowledgement.
+    pub retry_budget: Duration,
+    /// How long nothing may be acknowledged while bytes of an attempt are outstanding.
+    pub stall_timeout: Duration,
+    /// How long an answer may take once everything of its request is acknowledged.
+    pub response_timeout: Duration,
+    /// The same for commits: the service joins what it has.
+    pub commit_timeout: Duration,
+    /// Slowest pace that is still one, in bytes a second; 0 for no such limit.
+    pub min_rate_bytes_per_s: u64,
+    /// Longest time of one attempt at a segment, from its connection on. None for what the line's
+    /// pace explains; see [the module](crate::engine::patience).
+    pub part_timeout: Option<Duration>,
+}
+
+impl Default for Limits {
+    /// The design's table of deadlines. Two lanes: one waits for its answer while the other sends,
+    /// and a crash on a thin line loses little.
+    fn default() -> Self {
+        Self {
+            window: 2,
+            part_attempts: 0,
+            retry_budget: Duration::from_secs(15 * 60),
+            stall_timeout: Duration::from_secs(30),
+            response_timeout: Duration::from_secs(60),
+            commit_timeout: Duration::from_secs(300),
+            min_rate_bytes_per_s: 256,
+            part_timeout: None,
+        }
+    }
+}
+
+/// How an attempt is getting on, as the driver saw it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pulse {
+    pub(crate) acknowledged_bytes: u64,
+    pub(crate) stage: Stage,
+    pub(crate) peer_reads: bool,
+}
+
+/// What was seen of one attempt in flight.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch {
+    /// The last pulse, and when it came.
+    last: Option<(Moment, Pulse)>,
+    /// Observed time with bytes outstanding.
+    sending: Duration,
+    /// The same since bytes were last acknowledged.
+    quiet: Duration,
+    /// Observed time since everything was acknowledged.
+    answering: Duration,
+    /// Even shares of all that was acknowledged while this attempt was sending, in bytes.
+    share: u64,
+    /// The last samples, as far back as the rate floor looks.
+    past: VecDeque<Sample>,
+    is_given_up: bool,
+}
+
+/// How things stood at one moment of sending.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at: Duration,
+    acknowledged: u64,
+    share: u64,
+    /// Acknowledged to all attempts of the upload.
+    line: u64,
+}
+
+impl Watch {
+    /// Bytes of the body that the other end has acknowledged.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.last.map_or(0, |(_, pulse)| pulse.acknowledged_bytes)
+    }
+
+    fn stage(&self) -> Stage {
+        self.last
+            .map_or(Stage::Connecting, |(_, pulse)| pulse.stage)
+    }
+
+    /// Takes a pulse in; by how much the acknowledged bytes rose.
+    fn see(&mut self, now: Moment, pulse: Pulse) -> u64 {
+        let before = self.acknowledged();
+        let acknowledged_bytes = pulse.acknowledged_bytes.max(before);
+        let rise = acknowledged_bytes - before;
+        if let Some((at, last)) = self.last {
+            let passed = now.since(at).min(GAP_MAX);
+            match last.stage {
+                Stage::Connecting => {}
+                Stage::Sending => {
+                    self.sending += passed;
+                    self.quiet += passed;
+                }
+                Stage::Answering => self.answering += passed,
+            }
+            if rise > 0 || last.stage != pulse.stage {
+                self.quiet = Duration::ZERO;
+            }
+        }
+        let pulse = Pulse {
+            acknowledged_bytes,
+            ..pulse
+        };
+        self.last = Some((now, pulse));
+        rise
+    }
+
+    /// Why the attempt is to be given up now, if it is.
+    fn over(&mut self, limits: &Limits, work: WorkKind, line: u64) -> Option<Failure> {
+        let over = match self.stage() {
+            Stage::Connecting => None,
+            Stage::Sending => self
+                .stalled(limits)
+                .or_else(|| self.trickles(limits, line))
+                .or_else(|| self.overdue(limits, work)),
+            Stage::Answering => self.unanswered(limits, work),
+        };
+        over.or_else(|| self.past_hard_limit(limits, work))
+    }
+
+    fn stalled(&self, limits: &Limits) -> Option<Failure> {
+        if self.quiet < limits.stall_timeout {
+            return None;
+        }
+        let how_long = seconds(limits.stall_timeout);
+        let reads = self.last.is_none_or(|(_, pulse)| pulse.peer_reads);
+        Some(match reads {
+            true => Failure::new(
+                FailureKind::Stalled,
+                format!("nothing was acknowledged for {how_long} (stall_timeout)"),
+            ),
+            false => Failure::new(
+                FailureKind::NotReading,
+                format!(
+                    "the other end does not read: nothing was acknowledged for {how_long} \
+                     (stall_timeout)"
+                ),
+            ),
+        })
+    }
+
+    fn trickles(&mut self, limits: &Limits, line: u64) -> Option<Failure> {
+        // A silence that the stall limit forgives must leave enough of the window to be one.
+        let window = FLOOR_WINDOW_MIN.max(limits.stall_timeout.saturating_mul(2));
+        let now = Sample {
+            at: self.sending,
+            acknowledged: self.acknowledged(),
+            share: self.share,
+            line,
+        };
+        let last = self.past.back().map(|sample| sample.at);
+        if last.is_none_or(|at| now.at >= at + SAMPLE_EVERY) {
+            self.past.push_back(now);
+        }
+        let is_old = |sample: &Sample| sample.at + window <= now.at;
+        while self.past.get(1).is_some_and(is_old) {
+            self.past.pop_front();
+        }
+        let then = *self.past.front().filter(|sample| is_old(sample))?;
+        let floor = limits
+            .min_rate_bytes_per_s
+            .saturating_mul((now.at - then.at).as_secs());
+        let moved = now.acknowledged - then.acknowledged;
+        let line_is_below = now.line - then.line < floor;
+        let is_left_behind = moved < (now.share - then.share) / OVERDUE_FACTOR;
+        (moved < floor && (line_is_below || is_left_behind)).then(|| {
+            let what = format!(
+                "only {moved} bytes were acknowledged in {} (min_rate is {} bytes a second)",
+                seconds(now.at - then.at),
+                limits.min_rate_bytes_per_s
+            );
+            Failure::new(FailureKind::Trickle, what)
+        })
+    }
+
+    /// The automatic part timeout.
+    fn overdue(&self, limits: &Limits, work: WorkKind) -> Option<Failure> {
+        let WorkKind::Segment { len, .. } = work else {
+            return None;
+        };
+        let due = self.share > len.saturating_mul(OVERDUE_FACTOR) && self.sending >= OVERDUE_MIN;
+        (due && limits.part_timeout.is_none()).then(|| {
+            let what = format!(
+                "{} of {len} bytes in {}, while the line carried {OVERDUE_FACTOR} times as much for \
+                 each connection (part_timeout is automatic)",
+                self.acknowledged(),
+                seconds(self.sending)
+            );
+            Failure::new(FailureKind::TimedOut, what)
+        })
+    }
+
+    fn unanswered(&self, limits: &Limits, work: WorkKind) -> Option<Failure> {
+        let (limit, setting) = match work {
+            WorkKind::Commit => (limits.commit_timeout, "commit_timeout"),
+            _ => (limits.response_timeout, "response_timeout"),
+        };
+        (self.answering >= limit).then(|| {
+            let how_long = seconds(limit);
+            let what = format!(
+                "everything was acknowledged, and no answer came for {how_long} ({setting})"
+            );
+            Failure::new(FailureKind::TimedOut, what)
+        })
+    }
+
+    fn past_hard_limit(&self, limits: &Limits, work: WorkKind) -> Option<Failure> {
+        let limit = limits.part_timeout?;
+        let is_segment = matches!(work, WorkKind::Segment { .. });
+        (is_segment && self.sending + self.answering >= limit).then(|| {
+            let what = format!("not done after {} (part_timeout)", seconds(limit));
+            Failure::new(FailureKind::TimedOut, what)
+        })
+    }
+}
+
+impl Engine {
+    /// Takes a pulse in, and gives its attempt up if that has had its time.
+    pub(crate) fn pulse(&mut self, now: Moment, attempt: AttemptId, pulse: Pulse) {
+        let Some(work) = self.attempts.get_mut(&attempt) else {
+            return;
+        };
+        // A look goes another way, and its time is kept there.
+        if work.kind == WorkKind::Stat {
+            return;
+        }
+        let rise = work.watch.see(now, pulse);
+        self.share_out(Some(attempt), rise);
+        let line = self.line_bytes;
+        let Some(work) = self.attempts.get_mut(&attempt) else {
+            return;
+        };
+        if work.watch.is_given_up {
+            return;
+        }
+        if let Some(why) = work.watch.over(&self.limits, work.kind, line) {
+            work.watch.is_given_up = true;
+            self.effects.push_back(Effect::GiveUp { attempt, why });
+        }
+    }
+
+    /// An attempt that carried `len` bytes was answered: what no pulse had told yet was acknowledged
+    /// too.
+    pub(crate) fn share_rest(&mut self, work: &Work, len: u64) {
+        self.share_out(None, len.saturating_sub(work.watch.acknowledged()));
+    }
+
+    /// Counts `rise` bytes as acknowledged: an even share for each attempt that is sending, and for
+    /// the one whose bytes they are, which may be over already.
+    fn share_out(&mut self, whose: Option<AttemptId>, rise: u64) {
+        if rise == 0 {
+            return;
+        }
+        self.line_bytes += rise;
+        let sends = |id: &AttemptId, work: &Work| {
+            whose != Some(*id) && work.watch.stage() == Stage::Sending
+        };
+        let others = self.attempts.iter().filter(|(id, work)| sends(id, work));
+        let share = rise / (others.count() as u64 + 1);
+        for (id, work) in &mut self.attempts {
+            if whose == Some(*id) || sends(id, work) {
+                work.watch.share += share;
+            }
+        }
+    }
+}
+
+/// `time` for people.
+fn seconds(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => format!("{} s", time.as_secs()),
+        _ => format!("{:.1} s", time.as_secs_f64()),
+    }
+}
