@@ -3,14 +3,14 @@
 //! It shares the TLS configuration with the upload plane and nothing else, so that it never waits
 //! behind a body. An overall limit is right here: these calls carry no body worth mentioning.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
-use crate::model::{Answer, Body, Endpoint, Failure, FailureKind, Request};
+use crate::model::{Answer, Body, Endpoint, Failure, FailureKind, Request, cause, chain};
+use crate::network::explain;
 
 /// Longest time for a call: a page of 1000 objects (about 300 KB) at 64 kbit/s takes 40 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -24,17 +24,11 @@ const ANSWER_LEN_MAX: usize = 8 << 20;
 pub(crate) struct Api {
     /// Or why there is none.
     client: Result<Client, Failure>,
-    /// Why hosts that need TLS cannot be called, if so.
-    no_tls: Option<Failure>,
 }
 
 impl Api {
     /// An API plane that encrypts with `tls`.
-    pub(crate) fn new(
-        tls: Result<rustls::ClientConfig, Failure>,
-        connect_timeout: Duration,
-    ) -> Self {
-        let no_tls = tls.as_ref().err().cloned();
+    pub(crate) fn new(tls: rustls::ClientConfig, connect_timeout: Duration) -> Self {
         let builder = Client::builder()
             .timeout(CALL_TIMEOUT)
             .connect_timeout(connect_timeout)
@@ -47,13 +41,9 @@ impl Api {
         // reqwest's own default of 30 s ends calls that the limit above allows.
         #[cfg(target_os = "linux")]
         let builder = builder.tcp_user_timeout(CALL_TIMEOUT);
-        // Without TLS, a configuration that trusts nobody: plain HTTP works, the rest is refused.
-        let tls = tls.or_else(|_| trusting_nobody());
-        let client = tls.and_then(|tls| {
-            let client = builder.tls_backend_preconfigured(tls).build();
-            client.map_err(|error| failure(FailureKind::Connect, error))
-        });
-        Self { client, no_tls }
+        let client = builder.tls_backend_preconfigured(tls).build();
+        let client = client.map_err(|error| failure(FailureKind::Connect, error));
+        Self { client }
     }
 
     /// Sends `request` to `endpoint` and reads the whole answer.
@@ -76,9 +66,6 @@ impl Api {
         endpoint: &Endpoint,
         request: Request,
     ) -> Result<Answer, Failure> {
-        if let (true, Some(no_tls)) = (endpoint.is_https(), &self.no_tls) {
-            return Err(no_tls.clone());
-        }
         let client = self.client.as_ref().map_err(Clone::clone)?;
         let url = exact_url(endpoint, &request.target)?;
         let body = match request.body {
@@ -142,20 +129,13 @@ fn exact_url(endpoint: &Endpoint, target: &str) -> Result<Url, Failure> {
     Ok(url)
 }
 
-/// A configuration with which no certificate is valid.
-fn trusting_nobody() -> Result<rustls::ClientConfig, Failure> {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::new(FailureKind::Tls, error.to_string()))?;
-    let nobody = rustls::RootCertStore::empty();
-    Ok(builder.with_root_certificates(nobody).with_no_client_auth())
-}
-
 /// The failure of a call that got no answer.
 fn unanswered(endpoint: &Endpoint, error: reqwest::Error) -> Failure {
+    if let Some(error) = cause::<rustls::Error>(&error) {
+        let message = format!("no connection to {endpoint}: {}", explain(error));
+        return Failure::new(FailureKind::Tls, message);
+    }
     let kind = match () {
-        () if is_tls(&error) => FailureKind::Tls,
         () if error.is_connect() => FailureKind::Connect,
         () if error.is_timeout() => FailureKind::TimedOut,
         () => FailureKind::Broken,
@@ -165,37 +145,9 @@ fn unanswered(endpoint: &Endpoint, error: reqwest::Error) -> Failure {
     failure
 }
 
-/// Whether a TLS error is behind `error`. An `io::Error` hides what it wraps from `source`.
-fn is_tls(error: &(dyn StdError + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
-            return true;
-        }
-        let wrapped = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(|io| io.get_ref());
-        cause = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    false
-}
-
 /// A reqwest error with its causes and without its URL, which may hold a token.
 fn failure(kind: FailureKind, error: reqwest::Error) -> Failure {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    Failure::new(kind, text)
+    Failure::new(kind, chain(&error.without_url()))
 }
 
 #[cfg(test)]

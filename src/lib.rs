@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! pure          model · engine · kodo            no files, sockets, clocks, tasks, randomness
-//! I/O           journal · source · transport · api · devserver     thin; one seam each; no decisions
+//! I/O           journal · source · network · transport · api · devserver   thin; no decisions
 //! composition   uploader · client · events · config · error · stop · cli
 //! ```
 //!
@@ -24,6 +24,7 @@
 //! | [`kodo`] | the Qiniu dialect, bytes only: tokens, signatures, hashes, requests, answers |
 //! | `journal` | what a crash must not take from an upload: one append-only file each |
 //! | `source` | a file, opened once and read by position, or bytes in memory |
+//! | `network` | what both planes share: one TLS configuration, one choice of proxies |
 //! | `transport` | the upload plane: every call that carries a body to an upload host |
 //! | `api` | the management plane: region query, stat, list, delete |
 //! | `devserver` | a Kodo-compatible server for developers and tests (feature `devserver`) |
@@ -77,6 +78,7 @@ pub mod devserver;
 mod error;
 mod events;
 mod journal;
+mod network;
 mod source;
 mod stop;
 mod transport;

@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind};
 use crate::kodo::region::QUERY_HOSTS;
 use crate::kodo::{AccessKey, BLOCK_LEN, Credentials, SecretKey, UploadToken};
 use crate::model::Endpoint;
-use crate::transport::{Direct, Transport, client_config};
+use crate::network::{Proxies, TlsSetup};
+use crate::transport::{Internet, Transport};
 use crate::uploader::{Protocol, TokenProvider};
 
 /// How long a host may take to accept a connection, unless set.
@@ -261,8 +262,8 @@ impl UploaderBuilder {
             Some(Secret(text)) => Some(UploadToken::parse(text).map_err(wrong)?),
             None => None,
         };
-        // Kept even if it failed: plain HTTP needs none.
-        let tls = client_config();
+        let tls = TlsSetup::default().client_config();
+        let tls = tls.map_err(|failure| config(failure.message))?;
         let connect_timeout = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
         let limits = Limits {
             window,
@@ -285,10 +286,11 @@ impl UploaderBuilder {
                 credentials: self.keys()?,
                 token,
                 provider: self.provider.clone(),
-                transport: Transport::new(Arc::new(Direct {
-                    tls: tls.clone(),
-                    timeout: connect_timeout,
-                })),
+                transport: Transport::new(Arc::new(Internet::new(
+                    Arc::new(tls.clone()),
+                    Proxies::default(),
+                    connect_timeout,
+                ))),
                 api: Api::new(tls, connect_timeout),
                 hosts: self.host_book()?,
                 protocol: self.protocol,

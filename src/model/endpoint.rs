@@ -57,6 +57,21 @@ impl Endpoint {
         if self.https { "https" } else { "http" }
     }
 
+    /// Name or address, without brackets or port.
+    pub fn host(&self) -> &str {
+        match self.authority.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or(rest),
+            None => self.authority.split(':').next().unwrap_or_default(),
+        }
+    }
+
+    /// The port that was given, else the scheme's own.
+    pub fn port(&self) -> u16 {
+        let own = if self.https { 443 } else { 80 };
+        let given = self.authority.rsplit_once(':');
+        given.and_then(|(_, port)| port.parse().ok()).unwrap_or(own)
+    }
+
     /// Host and, if it was given, port: the value of the `Host` header.
     pub fn authority(&self) -> &str {
         &self.authority
@@ -100,6 +115,23 @@ mod tests {
         for (text, expected) in rows {
             let read = Endpoint::parse(text, true).map(|endpoint| endpoint.to_string());
             assert_eq!(read.ok().as_deref(), expected, "{text}");
+        }
+    }
+
+    /// What a connection needs of it.
+    #[test]
+    fn knows_host_and_port() {
+        let rows = [
+            ("https://up.example", "up.example", 443),
+            ("http://up.example", "up.example", 80),
+            ("http://up.example:8080", "up.example", 8080),
+            ("https://[::1]", "::1", 443),
+            ("https://[2001:db8::1]:8443", "2001:db8::1", 8443),
+            ("http://127.0.0.1:1", "127.0.0.1", 1),
+        ];
+        for (text, host, port) in rows {
+            let endpoint = Endpoint::parse(text, true).unwrap();
+            assert_eq!((endpoint.host(), endpoint.port()), (host, port), "{text}");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Absent on purpose: files, sockets, clocks, and anything that one storage service says in its own
 //! way. That is `kodo`'s.
 
+mod causes;
 mod endpoint;
 mod failure;
 mod message;
@@ -10,6 +11,7 @@ mod names;
 mod span;
 mod trace;
 
+pub(crate) use causes::{cause, chain};
 pub use endpoint::{Endpoint, EndpointError};
 pub use failure::{Failure, FailureKind};
 pub use message::{Answer, Body, Request};

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
 use crate::clock;
-use crate::model::{Endpoint, Failure, FailureKind};
+use crate::model::{Endpoint, Failure, FailureKind, chain};
 use crate::transport::body::{BodyFate, OutgoingBody};
 use crate::transport::flight::Boarding;
 use crate::transport::metered::Metered;
@@ -139,18 +139,4 @@ impl Drop for Connection {
 pub(crate) fn broken(doing: &str, error: &(dyn StdError + 'static)) -> Failure {
     let message = format!("the connection broke while {doing}: {}", chain(error));
     Failure::new(FailureKind::Broken, message)
-}
-
-/// An error and its causes on one line, without repeating what a cause says again.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -10,14 +10,15 @@
 
 mod body;
 mod connection;
-mod direct;
 mod flight;
 mod idle;
+mod internet;
 mod metered;
+mod proxy;
+mod race;
 mod socket;
 #[cfg(test)]
 mod tests;
-mod tls;
 pub(crate) mod wire;
 
 use std::sync::Arc;
@@ -27,10 +28,9 @@ use http::header::{HOST, PROXY_AUTHORIZATION};
 use http_body_util::BodyExt;
 
 pub(crate) use body::SourceStream;
-pub(crate) use direct::Direct;
 pub(crate) use flight::Flight;
 pub(crate) use idle::Reuse;
-pub(crate) use tls::client_config;
+pub(crate) use internet::Internet;
 
 use crate::model::{Answer, Endpoint, Failure, FailureKind, Request};
 use crate::transport::body::{BodyFate, OutgoingBody};

@@ -12,8 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::{Answer, Body, ByteSpan, Endpoint, Failure, FailureKind, Request};
+use crate::network::{Proxies, TlsSetup};
 use crate::transport::{
-    ANSWER_LEN_MAX, Direct, Flight, Reuse, SourceStream, Stale, Transport, Unanswered,
+    ANSWER_LEN_MAX, Flight, Internet, Reuse, SourceStream, Stale, Transport, Unanswered,
 };
 
 /// Longest wait for what takes milliseconds.
@@ -28,11 +29,9 @@ async fn listen() -> (TcpListener, Endpoint) {
 }
 
 fn transport() -> Transport {
-    let no_tls = Failure::new(FailureKind::Tls, "no TLS in this test");
-    Transport::new(Arc::new(Direct {
-        tls: Err(no_tls),
-        timeout: PATIENCE,
-    }))
+    let tls = TlsSetup::default().client_config().unwrap();
+    let internet = Internet::new(Arc::new(tls), Proxies::default(), PATIENCE);
+    Transport::new(Arc::new(internet))
 }
 
 /// A request whose body is `len` bytes of a source.
@@ -290,7 +289,15 @@ async fn no_connection() {
     let failure = send(&transport(), &endpoint, 5).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Connect, "{failure}");
     assert!(failure.message.contains(&endpoint.to_string()), "{failure}");
+    let (listener, endpoint) = listen().await;
+    let peer = tokio::spawn(async move {
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.read_u8().await.unwrap();
+        peer.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await
+    });
     let https = Endpoint::parse(endpoint.authority(), true).unwrap();
     let failure = send(&transport(), &https, 5).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Tls, "{failure}");
+    assert!(failure.message.contains("does not speak TLS"), "{failure}");
+    peer.await.unwrap().unwrap();
 }

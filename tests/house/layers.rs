@@ -29,8 +29,13 @@ const ROOMS: &[(&str, Ring, &[&str])] = &[
         &["blocking", "clock", "engine", "model"],
     ),
     ("source", Ring::Io, &["blocking", "clock", "kodo", "model"]),
-    ("transport", Ring::Io, &["clock", "kodo", "model"]),
-    ("api", Ring::Io, &["clock", "kodo", "model"]),
+    ("network", Ring::Io, &["model"]),
+    (
+        "transport",
+        Ring::Io,
+        &["clock", "kodo", "model", "network"],
+    ),
+    ("api", Ring::Io, &["clock", "kodo", "model", "network"]),
     (
         "devserver",
         Ring::Io,

@@ -1,0 +1,7 @@
+//! What both planes share of the network's setup: one TLS configuration, one choice of proxies.
+
+mod proxies;
+mod tls;
+
+pub(crate) use proxies::{Kind, Proxies, Proxy};
+pub(crate) use tls::{TlsSetup, TlsVersion, explain};

@@ -1,0 +1,290 @@
+//! Making connections over the internet: name, address, proxy, TLS.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
+
+use crate::model::{Endpoint, Failure, FailureKind, cause, chain};
+use crate::network::{Kind, Proxies, Proxy, explain};
+use crate::transport::proxy::{self, Target};
+use crate::transport::race::{interleave, race};
+use crate::transport::socket::Socket;
+use crate::transport::wire::{Dial, Dialing, Gauge, PlainProxy, Stream, Wire};
+
+/// Dials hosts of the internet. DNS is asked anew for every connection: an address that failed may
+/// have been replaced.
+pub(crate) struct Internet {
+    tls: TlsConnector,
+    proxies: Proxies,
+    limit: Duration,
+}
+
+impl Internet {
+    /// `connect_timeout` is for each step of its own: the name, each address, the proxy's consent,
+    /// TLS.
+    pub(crate) fn new(tls: Arc<ClientConfig>, proxies: Proxies, connect_timeout: Duration) -> Self {
+        Self {
+            tls: TlsConnector::from(tls),
+            proxies,
+            limit: connect_timeout,
+        }
+    }
+}
+
+impl Dial for Internet {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> Dialing<'a> {
+        Box::pin(async move {
+            let proxy = self.proxies.find(endpoint);
+            let made = match proxy {
+                None => self.direct(endpoint).await,
+                Some(proxy) => self.through(proxy, endpoint).await,
+            };
+            let way = proxy.map(|proxy| format!(" through the proxy {proxy}"));
+            let way = way.unwrap_or_default();
+            match made {
+                Ok(wire) => {
+                    tracing::debug!("connected to {endpoint} at {}{way}", wire.address);
+                    Ok(wire)
+                }
+                Err(Why { kind, text }) => {
+                    let message = format!("no connection to {endpoint}{way}: {text}");
+                    Err(Failure::new(kind, message))
+                }
+            }
+        })
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+struct Why {
+    kind: FailureKind,
+    text: String,
+}
+
+impl Why {
+    fn connect(text: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Connect,
+            text: text.into(),
+        }
+    }
+}
+
+/// A connection on its way to become a [`Wire`].
+struct Leg {
+    stream: Box<dyn Stream>,
+    gauge: Arc<dyn Gauge>,
+    address: SocketAddr,
+}
+
+impl Leg {
+    fn wire(self, proxy: Option<&Proxy>, plain_proxy: Option<PlainProxy>) -> Wire {
+        Wire {
+            stream: self.stream,
+            gauge: self.gauge,
+            address: self.address.to_string(),
+            proxy: proxy.map(Proxy::to_string),
+            plain_proxy,
+        }
+    }
+}
+
+impl Internet {
+    /// Straight to `endpoint`.
+    async fn direct(&self, endpoint: &Endpoint) -> Result<Wire, Why> {
+        let leg = self.tcp(endpoint.host(), endpoint.port()).await?;
+        Ok(self.encrypted_for(endpoint, leg).await?.wire(None, None))
+    }
+
+    /// To `endpoint` through `proxy`.
+    async fn through(&self, proxy: &Proxy, endpoint: &Endpoint) -> Result<Wire, Why> {
+        let target = Target {
+            host: endpoint.host().to_owned(),
+            port: endpoint.port(),
+        };
+        let leg = match proxy.kind() {
+            Kind::Http { .. } if !endpoint.is_https() => {
+                let authorization = proxy.authorization().cloned();
+                let leg = self.to_proxy(proxy).await?;
+                return Ok(leg.wire(Some(proxy), Some(PlainProxy { authorization })));
+            }
+            Kind::Socks { finds_names: false } => self.by_address(proxy, &target).await?,
+            _ => {
+                let leg = self.to_proxy(proxy).await?;
+                self.consent(leg, proxy, &target).await?
+            }
+        };
+        let leg = self.encrypted_for(endpoint, leg).await?;
+        Ok(leg.wire(Some(proxy), None))
+    }
+
+    /// To `target` through a SOCKS proxy that is given addresses, not names: they are raced as on
+    /// the direct way.
+    async fn by_address(&self, proxy: &Proxy, target: &Target) -> Result<Leg, Why> {
+        let addresses = self.find(&target.host, target.port).await?;
+        let raced = race(addresses, |address| async move {
+            let leg = self.to_proxy(proxy).await.map_err(|why| why.text)?;
+            let target = Target {
+                host: address.ip().to_string(),
+                port: address.port(),
+            };
+            let made = self.consent(leg, proxy, &target).await;
+            made.map_err(|why| why.text)
+        });
+        let (_, leg) = raced
+            .await
+            .map_err(|failed| Why::connect(reasons(failed)))?;
+        Ok(leg)
+    }
+
+    /// A connection to the proxy itself.
+    async fn to_proxy(&self, proxy: &Proxy) -> Result<Leg, Why> {
+        let leg = self.tcp(proxy.host(), proxy.port()).await?;
+        match proxy.kind() {
+            Kind::Http { encrypted: true } => self.encrypted(proxy.host(), leg).await,
+            _ => Ok(leg),
+        }
+    }
+
+    /// `leg` once `proxy` agreed to carry bytes on to `target`.
+    async fn consent(&self, leg: Leg, proxy: &Proxy, target: &Target) -> Result<Leg, Why> {
+        let Leg {
+            stream,
+            gauge,
+            address,
+        } = leg;
+        let missing = "the proxy did not agree";
+        let agreed = match proxy.kind() {
+            Kind::Http { .. } => {
+                self.in_time(proxy::tunnel(stream, target, proxy), missing)
+                    .await?
+            }
+            Kind::Socks { .. } => {
+                self.in_time(proxy::socks(stream, target, proxy), missing)
+                    .await?
+            }
+        };
+        Ok(Leg {
+            stream: agreed.map_err(Why::connect)?,
+            gauge,
+            address,
+        })
+    }
+
+    /// `leg` with TLS on it, if `endpoint` wants it.
+    async fn encrypted_for(&self, endpoint: &Endpoint, leg: Leg) -> Result<Leg, Why> {
+        match endpoint.is_https() {
+            true => self.encrypted(endpoint.host(), leg).await,
+            false => Ok(leg),
+        }
+    }
+
+    /// `leg` with TLS on it, the other end being `host`.
+    async fn encrypted(&self, host: &str, leg: Leg) -> Result<Leg, Why> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Why::connect(format!("`{host}` cannot be the name in a certificate")))?;
+        let Leg {
+            stream,
+            gauge,
+            address,
+        } = leg;
+        let handshake = self.tls.connect(name, stream);
+        let made = self
+            .in_time(handshake, "no end of the TLS handshake")
+            .await?;
+        let stream = made.map_err(|error| match cause::<rustls::Error>(&error) {
+            Some(error) => Why {
+                kind: FailureKind::Tls,
+                text: format!("{} ({address})", explain(error)),
+            },
+            // The line's fault, not the certificate's: worth another try.
+            None => Why::connect(format!("TLS handshake with {address}: {}", chain(&error))),
+        })?;
+        Ok(Leg {
+            stream: Box::new(stream),
+            gauge,
+            address,
+        })
+    }
+
+    /// A TCP connection to the first of the host's addresses that answers.
+    async fn tcp(&self, host: &str, port: u16) -> Result<Leg, Why> {
+        let addresses = self.find(host, port).await?;
+        let raced = race(addresses, |address| async move {
+            let connecting = self.in_time(TcpStream::connect(address), "no answer").await;
+            let connected = connecting.map_err(|why| why.text)?;
+            connected.map_err(|error| error.to_string())
+        });
+        let (address, stream) = raced
+            .await
+            .map_err(|failed| Why::connect(reasons(failed)))?;
+        let socket = Socket::new(stream);
+        Ok(Leg {
+            gauge: socket.gauge(),
+            stream: Box::new(socket),
+            address,
+        })
+    }
+
+    /// The addresses of `host`, in the order in which to try them: at least one.
+    async fn find(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Why> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let asking = lookup_host((host.to_owned(), port));
+        let found = self.in_time(asking, "no answer from DNS").await?;
+        let found = found
+            .map_err(|error| Why::connect(format!("`{host}` was not found: {}", chain(&error))))?;
+        match interleave(found) {
+            none if none.is_empty() => Err(Why::connect(format!("`{host}` has no address"))),
+            addresses => Ok(addresses),
+        }
+    }
+
+    /// `step`, unless it takes too long: then `missing` says what did not come.
+    async fn in_time<T>(&self, step: impl Future<Output = T>, missing: &str) -> Result<T, Why> {
+        let in_time = tokio::time::timeout(self.limit, step).await;
+        let limit = self.limit.as_secs_f64();
+        in_time.map_err(|_| Why::connect(format!("{missing} within {limit} s")))
+    }
+}
+
+/// Every address with its reason; addresses with the same one together.
+fn reasons(failed: Vec<(SocketAddr, String)>) -> String {
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for (address, reason) in failed {
+        match groups.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, addresses)) => addresses.push(address.to_string()),
+            None => groups.push((reason, vec![address.to_string()])),
+        }
+    }
+    let told = groups.iter().map(|(reason, addresses)| {
+        let addresses = addresses.join(", ");
+        format!("{reason} ({addresses})")
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every address is named, and each reason once.
+    #[test]
+    fn every_address_is_named() {
+        let address = |last: u8| SocketAddr::from(([192, 0, 2, last], 443));
+        let failed = vec![
+            (address(1), "refused".to_owned()),
+            (address(2), "no answer".to_owned()),
+            (address(3), "refused".to_owned()),
+        ];
+        let expected = "refused (192.0.2.1:443, 192.0.2.3:443); no answer (192.0.2.2:443)";
+        assert_eq!(reasons(failed), expected);
+    }
+}
