@@ -135,14 +135,14 @@ pub fn server_time(answer: &Answer) -> Option<SystemTime> {
 /// Bytes that came back show other content than was sent.
 pub(crate) fn mismatch(message: impl Into<String>, request_id: Option<&str>) -> Failure {
     let mut failure = Failure::new(FailureKind::Mismatch, message);
-    failure.request_id = request_id.map(str::to_owned);
+    failure.request_id = request_id.map(Into::into);
     failure
 }
 
 fn failure(kind: FailureKind, message: String, answer: &Answer, now: SystemTime) -> Failure {
     let mut failure = Failure::new(kind, message);
     failure.status = Some(answer.status.as_u16());
-    failure.request_id = request_id(answer);
+    failure.request_id = request_id(answer).map(Into::into);
     failure.retry_after = retry_after(answer, now);
     failure.server_time = server_time(answer);
     failure

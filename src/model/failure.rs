@@ -21,7 +21,7 @@ pub struct Failure {
     /// HTTP status, when an answer came.
     pub status: Option<u16>,
     /// `X-Reqid` of the answer: what the service's support asks for.
-    pub request_id: Option<String>,
+    pub request_id: Option<Box<str>>,
     /// How long the server asked us to wait (`Retry-After`).
     pub retry_after: Option<Duration>,
     /// The server's clock (`Date`), for telling a wrong local clock.

@@ -68,7 +68,7 @@ impl Executor {
     pub(super) fn finish(&self, stored: Option<Stored>, hash: Etag) -> Result<(), Failure> {
         let mismatch = |what: String, stored: &Stored| {
             let mut failure = Failure::new(FailureKind::Mismatch, what);
-            failure.request_id = stored.request_id.clone();
+            failure.request_id = stored.request_id.as_deref().map(Into::into);
             failure
         };
         if let Some(stored) = &stored {

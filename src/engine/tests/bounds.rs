@@ -184,7 +184,7 @@ fn nobody_there_is_told_soon() {
             let ran = run(job(protocol, MIB), |effect| {
                 attempt_of(effect)?;
                 let mut failed = failure(kind.clone())?;
-                failed.request_id = request_id.map(str::to_owned);
+                failed.request_id = request_id.map(Into::into);
                 Some(failed)
             });
             assert_ne!(ran.outcome, Outcome::Done);
