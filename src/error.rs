@@ -1,13 +1,20 @@
 //! What the user is told. The last of the three error layers: failure → verdict → error.
 
-use std::fmt;
+mod facts;
+pub(crate) mod words;
 
-use crate::model::{EndpointError, Failure, FailureKind, NameError};
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::{EndpointError, Failure, FailureKind, NameError, Trace};
+
+pub use facts::Fact;
 
 /// Why an upload, or a call next to it, did not succeed.
 ///
-/// Its text says what happened and with which value; [`Error::next_step`] says what to do now.
-/// Neither ever holds a secret key, a token or a signature.
+/// Its text says what happened and with which value, where, and how often it was tried;
+/// [`Error::next_step`] says what to do now. Neither ever holds a secret key, a token or a signature.
+/// The parts of the text are there one by one, too: [`Error::message`] and [`Error::facts`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
@@ -15,7 +22,20 @@ pub struct Error {
     next: Option<String>,
     /// Boxed: errors travel through many returns, failures are rare.
     failure: Option<Box<Failure>>,
+    /// Boxed for the same reason; none where no upload had begun.
+    run: Option<Box<Run>>,
     safe_bytes: u64,
+}
+
+/// What is known of the upload that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// Size of the source, in bytes.
+    pub(crate) size: u64,
+    /// Attempts that failed since something was made safe.
+    pub(crate) attempts: u32,
+    /// From its beginning to its end.
+    pub(crate) elapsed: Duration,
 }
 
 /// Kinds of [`Error`], for a program to act on.
@@ -97,6 +117,7 @@ impl Error {
             message: message.into(),
             next: None,
             failure: None,
+            run: None,
             safe_bytes: 0,
         }
     }
@@ -120,6 +141,7 @@ impl Error {
             message,
             next: next.map(str::to_owned),
             failure: Some(Box::new(failure)),
+            run: None,
             safe_bytes: 0,
         }
     }
@@ -136,11 +158,40 @@ impl Error {
         self
     }
 
-    /// The same error with a fact more.
+    /// The same error with what is behind it.
     #[must_use]
-    pub(crate) fn add(mut self, fact: &str) -> Self {
-        self.message = format!("{}; {fact}", self.message);
+    pub(crate) fn because(mut self, failure: Failure) -> Self {
+        self.failure = Some(Box::new(failure));
         self
+    }
+
+    /// The same error with what is known of the upload.
+    #[must_use]
+    pub(crate) fn of_run(mut self, run: Run) -> Self {
+        self.run = Some(Box::new(run));
+        self
+    }
+
+    /// What happened, without where and how often.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Attempts that failed since something was last made safe, the last one included; 0 where none
+    /// was made.
+    pub fn attempts(&self) -> u32 {
+        self.run.as_ref().map_or(0, |run| run.attempts)
+    }
+
+    /// How long the upload had been under way; nothing where none had begun.
+    pub fn elapsed(&self) -> Duration {
+        self.run.as_ref().map_or(Duration::ZERO, |run| run.elapsed)
+    }
+
+    /// The way of the last attempt: host, address, how far it came and how long that took. None
+    /// where no attempt was made, and for calls that carry no body.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.failure.as_ref()?.trace.as_deref()
     }
 
     /// Bytes that the service has acknowledged and that the next run need not send again.
@@ -166,7 +217,11 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        for fact in self.facts() {
+            write!(f, "; {}: {}", fact.name, fact.text)?;
+        }
+        Ok(())
     }
 }
 

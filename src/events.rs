@@ -58,6 +58,9 @@ pub struct Attempt {
     pub request_id: Option<String>,
     /// What it met, if it failed.
     pub failure: Option<Failure>,
+    /// It met a connection that had been closed, and went out again at once on a new one: it counts
+    /// as no attempt.
+    pub is_repeated: bool,
 }
 
 /// What is called with every event.

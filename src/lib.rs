@@ -85,7 +85,7 @@ mod transport;
 mod uploader;
 
 pub use client::{Done, Put, Uploader, UploaderBuilder, Verified};
-pub use error::{Error, ErrorKind};
-pub use events::Event;
+pub use error::{Error, ErrorKind, Fact};
+pub use events::{Attempt, Event};
 pub use stop::Stop;
 pub use uploader::Protocol;

@@ -82,7 +82,12 @@ impl Executor {
                 .transport
                 .send(endpoint, request, source(), reuse, flight);
             let answer = sent.await;
-            self.over(call.flying, &answer);
+            // Only the first may go out again.
+            let is_repeated = reuse != Reuse::Never
+                && answer
+                    .as_ref()
+                    .is_err_and(|unanswered| call.repeat.allows(unanswered.stale));
+            self.over(call.flying, &answer, is_repeated);
             answer
         };
         let mut answer = send(call.request.clone(), call.repeat.reuse()).await;
@@ -99,7 +104,7 @@ impl Executor {
     }
 
     /// A request has ended: its bytes are counted, and whoever listens is told.
-    fn over(&self, flying: &Flying, answer: &Result<Answer, Unanswered>) {
+    fn over(&self, flying: &Flying, answer: &Result<Answer, Unanswered>, is_repeated: bool) {
         let (status, request_id, failure) = match answer {
             Ok(answer) => {
                 let id = failure::request_id(answer);
@@ -107,13 +112,13 @@ impl Executor {
             }
             Err(unanswered) => (None, None, Some(unanswered.failure.clone())),
         };
-        self.tell_attempt(flying, status, request_id, failure);
+        self.tell_attempt(flying, status, request_id, failure, is_repeated);
     }
 
     /// An attempt was broken off for `why`: the same. Its way so far is added to the failure.
     pub(super) fn broken_off(&self, flying: &Flying, mut why: Failure) -> Failure {
         why.trace = flying.flight.trace().map(Box::new);
-        self.tell_attempt(flying, None, None, Some(why.clone()));
+        self.tell_attempt(flying, None, None, Some(why.clone()), false);
         why
     }
 
@@ -123,6 +128,7 @@ impl Executor {
         status: Option<u16>,
         request_id: Option<String>,
         failure: Option<Failure>,
+        is_repeated: bool,
     ) {
         self.meter.sent(flying.flight.sample().source_bytes);
         let Some(trace) = flying.flight.trace() else {
@@ -134,6 +140,7 @@ impl Executor {
             status,
             request_id,
             failure,
+            is_repeated,
         }));
     }
 }

@@ -15,6 +15,7 @@ mod meter;
 mod proof;
 mod recorder;
 mod settle;
+mod tally;
 mod watch;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use crate::stop::Stop;
 use crate::transport::Transport;
 use crate::uploader::effects::Executor;
 use crate::uploader::meter::Meter;
+use crate::uploader::tally::Tally;
 use crate::uploader::watch::Watched;
 
 /// Which protocol a file above the threshold takes.
@@ -86,7 +88,9 @@ pub(crate) struct Job {
 }
 
 /// Uploads.
-pub(crate) async fn upload(job: Job) -> Result<Outcome, Error> {
+pub(crate) async fn upload(mut job: Job) -> Result<Outcome, Error> {
+    let (tally, listener) = Tally::beside(std::mem::take(&mut job.listener));
+    job.listener = listener;
     let size = job.source.len();
     let stop = job.stop.clone();
     let (part_len, protocol) = (job.part_len, job.protocol);
@@ -119,7 +123,7 @@ pub(crate) async fn upload(job: Job) -> Result<Outcome, Error> {
     if matches!(ended, event::Outcome::Done) {
         tell_if_displaced(executor.source.source(), &meter).await;
     }
-    settle::settle(ended, &engine, executor, resumed_bytes).await
+    settle::settle(ended, &engine, executor, resumed_bytes, &tally).await
 }
 
 /// Says so when the path leads to another file than the one that was uploaded: what is stored is

@@ -7,9 +7,10 @@ use crate::engine::event;
 use crate::error::{Error, ErrorKind};
 use crate::events::Event;
 use crate::kodo::{Etag, Stored};
-use crate::model::{Failure, FailureKind};
+use crate::model::Failure;
 use crate::uploader::effects::Executor;
 use crate::uploader::recorder::Recorder;
+use crate::uploader::tally::Tally;
 
 /// What to do when the same call goes on where it was.
 const AGAIN: &str = "run the same line again to go on";
@@ -37,15 +38,17 @@ pub(crate) async fn settle(
     engine: &Engine,
     executor: Arc<Executor>,
     resumed_bytes: u64,
+    tally: &Tally,
 ) -> Result<Outcome, Error> {
     let meter = Arc::clone(&executor.meter);
     let size = executor.source.source().len();
-    let safe_bytes = engine.safe_bytes();
     let changed = executor
         .source
         .source()
         .changed("it has other bytes than were sent");
     let can_go_on = executor.recorder.is_kept();
+    // Without a record the next run sends everything again, whatever the service has.
+    let safe_bytes = if can_go_on { engine.safe_bytes() } else { 0 };
     // All requests ended with the driver, so this is the last one who holds it.
     let recorder = Arc::into_inner(executor).map(|executor| executor.recorder);
     let stored = matches!(
@@ -73,21 +76,28 @@ pub(crate) async fn settle(
                 resent_bytes: sent_bytes.saturating_sub(size.saturating_sub(resumed_bytes)),
             })
         }
-        event::Outcome::CallbackFailed(failure) => {
-            Err(Error::from_failure("finish the upload", failure))
+        ended => {
+            let error = error(ended, changed, next, safe_bytes, size).safe(safe_bytes);
+            let run = tally.run(size, error.failure());
+            Err(error.of_run(run))
         }
+    }
+}
+
+/// What an upload without success comes to.
+fn error(ended: event::Outcome, changed: Failure, next: &str, safe_bytes: u64, size: u64) -> Error {
+    const DOING: &str = "finish the upload";
+    match ended {
+        event::Outcome::Done => Error::bug("a success is no error"),
+        event::Outcome::CallbackFailed(failure) => Error::from_failure(DOING, failure),
         event::Outcome::Stopped => {
             let what = format!("stopped with {safe_bytes} of {size} bytes safe");
-            Err(Error::new(ErrorKind::Interrupted, what)
-                .next(next)
-                .safe(safe_bytes))
+            Error::new(ErrorKind::Interrupted, what).next(next)
         }
-        event::Outcome::SourceChanged => {
-            Err(Error::from_failure("finish the upload", changed).safe(safe_bytes))
-        }
-        event::Outcome::Unknown(failure) => Err(unknown(failure).safe(safe_bytes)),
+        event::Outcome::SourceChanged => Error::from_failure(DOING, changed),
+        event::Outcome::Unknown(failure) => unknown(failure),
         event::Outcome::Failed { failure, again } => {
-            Err(failed(failure, again, next, safe_bytes, size).safe(safe_bytes))
+            failed(Error::from_failure(DOING, failure), again, next)
         }
     }
 }
@@ -105,12 +115,8 @@ async fn end(recorder: Option<Recorder>, stored: bool) -> Option<String> {
         .map(|why| format!("the upload's journal: {why}"))
 }
 
-fn failed(failure: Failure, again: bool, next: &str, safe_bytes: u64, size: u64) -> Error {
-    let is_the_sources = failure.kind == FailureKind::Source;
-    let mut error = Error::from_failure("finish the upload", failure);
-    if safe_bytes > 0 && !is_the_sources {
-        error = error.add(&format!("{safe_bytes} of {size} bytes are safe"));
-    }
+/// `error` with what to do now.
+fn failed(error: Error, again: bool, next: &str) -> Error {
     if !again {
         return error;
     }
@@ -130,5 +136,6 @@ fn failed(failure: Failure, again: bool, next: &str, safe_bytes: u64, size: u64)
 fn unknown(failure: Failure) -> Error {
     let what = format!("the object may be stored, and nobody can tell: {failure}");
     Error::new(ErrorKind::OutcomeUnknown, what)
+        .because(failure)
         .next("look whether the object is there; everything needed to go on is kept")
 }
