@@ -3,7 +3,7 @@
 //! A dev server in this process stands behind a slow line. The upload is a process of its own, this
 //! very program with `put`, so that it can be killed the way a power cut would: SIGKILL, no word of
 //! farewell. The line is cut once, the process killed once, the same line run again, and then the
-//! hash of what is stored is compared with the file's.
+//! hash of what is stored is compared with the file's. However it ends, nothing is left behind.
 
 mod child;
 
@@ -15,13 +15,15 @@ use tempfile::TempDir;
 
 use crate::cli::demo::child::{Child, Ended};
 use crate::cli::event::Event;
-use crate::cli::progress::Progress;
+use crate::cli::progress::{Patience, Progress};
+use crate::cli::signals::Signals;
 use crate::cli::terminal::Terminal;
 use crate::client::Uploader;
-use crate::config::Environment;
 use crate::config::value::iec;
+use crate::config::{Config, Environment};
 use crate::devserver::{DevServer, FaultPlan, Operation, Place, Rate};
 use crate::error::{Error, ErrorKind};
+use crate::stop::Stop;
 
 /// Length of the file that is made when none is given: two lanes of two blocks each, in segments.
 const FILE_LEN: u64 = 8 << 20;
@@ -61,26 +63,53 @@ struct Shown {
 /// Shows the story with `file`, or with one made for it.
 pub(crate) async fn demo(
     file: Option<&Path>,
+    config: &Config,
     environment: &Environment,
     terminal: &Arc<Terminal>,
 ) -> Result<(), Error> {
+    let mut signals = Signals::new();
     let demo = Demo::set_up(file).await?;
-    let progress = Progress::new(terminal, true);
+    let progress = Progress::new(terminal, Patience::of(config), config.verbose);
     progress.say(&format!(
         "{} of {}, to a server on this machine behind a line of {:.1} Mbit/s",
         iec(demo.size),
         demo.file.display(),
         rate_of(demo.size) as f64 * 8.0 / 1e6,
     ));
-    let story = demo.play(environment, terminal, &progress);
-    // Programs get the upload's own events.
-    let shown = match terminal.is_json() {
-        true => story.await,
-        false => progress.watch(story).await,
-    }?;
-    let told = demo.tell(&shown, terminal);
-    demo.server.stop().await;
-    told
+    let stop = Stop::new();
+    let child = Child {
+        demo: &demo,
+        environment,
+        terminal,
+        progress: &progress,
+        stop: &stop,
+    };
+    let shown = {
+        let story = demo.play(&child);
+        // Programs get the upload's own events.
+        let story = async {
+            match terminal.is_json() {
+                true => story.await,
+                false => progress.watch(story).await,
+            }
+        };
+        let mut story = std::pin::pin!(story);
+        tokio::select! {
+            shown = &mut story => shown,
+            () = signals.next() => {
+                stop.stop();
+                // The process is killed and waited for; a second signal does not wait.
+                tokio::select! {
+                    shown = &mut story => shown,
+                    () = signals.next() => Err(interrupted()),
+                }
+            }
+        }
+    };
+    progress.clear();
+    let told = shown.and_then(|shown| demo.tell(&shown, terminal));
+    let removed = demo.end().await;
+    told.and(removed)
 }
 
 impl Demo {
@@ -119,18 +148,7 @@ impl Demo {
     }
 
     /// Uploads, kills, uploads again, compares.
-    async fn play(
-        &self,
-        environment: &Environment,
-        terminal: &Terminal,
-        progress: &Progress,
-    ) -> Result<Shown, Error> {
-        let child = Child {
-            demo: self,
-            environment,
-            terminal,
-            progress,
-        };
+    async fn play(&self, child: &Child<'_>) -> Result<Shown, Error> {
         let mut ended = child.run(Some(self.size / 2)).await?;
         let killed = matches!(ended, Ended::Killed);
         if killed {
@@ -164,18 +182,22 @@ impl Demo {
         let of = |operation| requests.of(operation).body_bytes;
         let sent_bytes = of(Operation::Mkblk) + of(Operation::Bput);
         let resent_bytes = sent_bytes.saturating_sub(self.size);
-        let killed = match shown.killed {
-            true => "killed once",
-            false => "not killed: it was done too soon",
+        let cut = match requests.resets {
+            0 => "not cut: the file is too small for it",
+            _ => "cut once",
+        };
+        let (killed, runs) = match shown.killed {
+            true => ("killed once", "both runs"),
+            false => ("not killed: it was done too soon", "one run"),
         };
         let lines = [
-            format!("the line was cut once, the upload {killed}"),
+            format!("the line was {cut}; the upload was {killed}"),
             format!(
                 "resumed  {} that were safe before the kill",
                 iec(shown.resumed_bytes)
             ),
             format!(
-                "sent     {} in both runs, for a file of {}",
+                "sent     {} in {runs}, for a file of {}",
                 iec(sent_bytes),
                 iec(self.size)
             ),
@@ -185,6 +207,7 @@ impl Demo {
         ];
         let event = Event::Demo {
             size: self.size,
+            cut: requests.resets > 0,
             killed: shown.killed,
             resumed_bytes: shown.resumed_bytes,
             sent_bytes,
@@ -202,6 +225,19 @@ impl Demo {
         terminal.say("the same: the object is the file");
         Ok(())
     }
+
+    /// Ends the server, then removes all there was.
+    async fn end(self) -> Result<(), Error> {
+        self.server.stop().await;
+        let dir = self.dir.path().display().to_string();
+        let removed = self.dir.close();
+        removed.map_err(|error| unable(&format!("remove {dir}"), &error))
+    }
+}
+
+/// The error of a demonstration that was stopped.
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Interrupted, "interrupted").next("run the same line again")
 }
 
 /// The line's rate for a file of `size` bytes, in bytes a second.

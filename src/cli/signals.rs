@@ -1,11 +1,10 @@
-//! Ctrl-C and SIGTERM.
+//! Ctrl-C, SIGTERM and SIGHUP.
 
-/// Hears Ctrl-C and SIGTERM from the moment it is made; they no longer end the process by themselves.
+/// Hears Ctrl-C, SIGTERM and SIGHUP from the moment it is made; they no longer end the process by
+/// themselves. One that was ignored when the program began stays so: `nohup` means it.
 pub(crate) struct Signals {
     #[cfg(unix)]
-    interrupt: Option<tokio::signal::unix::Signal>,
-    #[cfg(unix)]
-    terminate: Option<tokio::signal::unix::Signal>,
+    heard: Vec<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
@@ -13,30 +12,54 @@ impl Signals {
     /// Begins to listen. Needs a runtime.
     pub(crate) fn new() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
+        let ignored = ignored();
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
+        let wanted = kinds
+            .into_iter()
+            .filter(|kind| !is_in(ignored, kind.as_raw_value()));
         // A system that refuses a handler keeps its own way of ending us.
-        Self {
-            interrupt: signal(SignalKind::interrupt()).ok(),
-            terminate: signal(SignalKind::terminate()).ok(),
-        }
+        let heard = wanted.filter_map(|kind| signal(kind).ok()).collect();
+        Self { heard }
     }
 
     /// Returns at the next of them.
     pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            () = next_of(&mut self.interrupt) => {}
-            () = next_of(&mut self.terminate) => {}
-        }
+        let heard = &mut self.heard;
+        std::future::poll_fn(|context| {
+            let mut came = heard
+                .iter_mut()
+                .map(|signal| signal.poll_recv(context))
+                .filter(std::task::Poll::is_ready);
+            match came.next() {
+                Some(_) => std::task::Poll::Ready(()),
+                None => std::task::Poll::Pending,
+            }
+        })
+        .await;
     }
 }
 
+/// The signals that this process ignores, one bit each, as far as the system tells: Linux does.
+/// Elsewhere SIGHUP counts as ignored, which leaves it alone: it then ends the process at once.
 #[cfg(unix)]
-async fn next_of(signal: &mut Option<tokio::signal::unix::Signal>) {
-    match signal {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => std::future::pending().await,
-    }
+fn ignored() -> u64 {
+    let hangup = 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(hangup)
+}
+
+/// Whether signal `number` is one of `mask`.
+#[cfg(unix)]
+fn is_in(mask: u64, number: i32) -> bool {
+    let bit = u32::try_from(number - 1).ok();
+    bit.and_then(|bit| 1_u64.checked_shl(bit))
+        .is_some_and(|bit| mask & bit != 0)
 }
 
 #[cfg(not(unix))]

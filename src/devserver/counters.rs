@@ -12,6 +12,8 @@ use crate::devserver::exchange::Operation;
 pub struct Requests {
     /// Connections accepted, over all hosts.
     pub connections: u64,
+    /// Connections that the server reset in the middle of a request, because a fault said so.
+    pub resets: u64,
     /// Per operation; one that never came is missing.
     pub operations: BTreeMap<Operation, OperationCount>,
 }
@@ -42,6 +44,7 @@ pub struct OperationCount {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     connections: AtomicU64,
+    resets: AtomicU64,
     operations: Mutex<BTreeMap<Operation, Count>>,
 }
 
@@ -55,6 +58,11 @@ impl Counters {
     /// Counts a connection; says its number, from 1.
     pub(crate) fn connection(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Counts a reset.
+    pub(crate) fn reset(&self) {
+        self.resets.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a request; gives the place where the bytes of its body are counted.
@@ -83,6 +91,7 @@ impl Counters {
         });
         Requests {
             connections: self.connections.load(Ordering::Relaxed),
+            resets: self.resets.load(Ordering::Relaxed),
             operations: counts.collect(),
         }
     }

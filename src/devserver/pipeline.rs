@@ -179,7 +179,10 @@ async fn read_until(body: &Mutex<Arriving>, moment: Moment) -> Result<(), BodyEr
 /// Ends the connection instead of answering; never returns.
 async fn lose(shared: &Shared, connection: &Connection, loss: Loss) -> ! {
     match loss {
-        Loss::Reset => connection.end(End::Reset),
+        Loss::Reset => {
+            shared.counters.reset();
+            connection.end(End::Reset);
+        }
         Loss::Close => connection.end(End::Close),
         Loss::Hang => {
             tokio::select! {

@@ -7,15 +7,19 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::cli::demo::{BUCKET, Demo, KEY, unable};
+use crate::cli::demo::{BUCKET, Demo, KEY, interrupted, unable};
 use crate::cli::event::Event;
-use crate::cli::progress::{Progress, retrying};
+use crate::cli::progress::Progress;
 use crate::cli::terminal::Terminal;
 use crate::config::Environment;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, words};
+use crate::stop::Stop;
 
 /// How often the server is asked how much has come: often enough to hit the middle.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long an upload goes on that lost its server: it ends soon when this process was killed.
+const RETRY_BUDGET: &str = "60s";
 
 /// An upload in a process of its own.
 pub(super) struct Child<'a> {
@@ -23,6 +27,7 @@ pub(super) struct Child<'a> {
     pub(super) environment: &'a Environment,
     pub(super) terminal: &'a Terminal,
     pub(super) progress: &'a Progress,
+    pub(super) stop: &'a Stop,
 }
 
 /// How the process ended.
@@ -52,6 +57,11 @@ impl Child<'_> {
                     Ok(Some(line)) => last = self.hear(&line)?,
                     Ok(None) | Err(_) => break,
                 },
+                () = self.stop.stopped() => {
+                    let killed = child.kill().await;
+                    killed.map_err(|error| unable("end the upload", &error))?;
+                    return Err(interrupted());
+                }
                 _ = looks.tick(), if kill_at.is_some() => {
                     let arrived = self.demo.server.requests().body_bytes();
                     if kill_at.is_some_and(|limit| arrived >= limit) {
@@ -105,6 +115,7 @@ impl Child<'_> {
             .env("HAUL_ACCESS_KEY", keys.access_key.as_str())
             .env("HAUL_SECRET_KEY", keys.secret_key.expose())
             .env("HAUL_ENDPOINT", demo.server.url())
+            .env("HAUL_RETRY_BUDGET", RETRY_BUDGET)
             .env("HAUL_STATE_DIR", demo.dir.path().join("state"))
             // Nothing of the user's own settings: there is no config file at this place.
             .env("XDG_CONFIG_HOME", demo.dir.path())
@@ -130,12 +141,17 @@ impl Child<'_> {
                 .progress
                 .begin(self.demo.size, number(&event, "resumed_bytes")),
             "progress" => self.progress.advance(
+                number(&event, "safe_bytes"),
                 number(&event, "acknowledged_bytes"),
-                number(&event, "handed_over_bytes"),
             ),
             "retrying" => {
-                let (wait_ms, attempts) = (number(&event, "wait_ms"), number(&event, "attempts"));
-                self.progress.say(&retrying(message, wait_ms, attempts));
+                let wait = Duration::from_millis(number(&event, "wait_ms"));
+                let attempt = number(&event, "attempts") + 1;
+                let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+                self.progress.wait(wait, attempt, message);
+                let wait = words::time(wait);
+                let line = format!("retrying in {wait} (attempt {attempt}): {message}");
+                self.progress.say(&line);
             }
             "notice" => self.progress.say(&format!("note: {message}")),
             _ => {}
