@@ -1,6 +1,11 @@
 //! The JSON lines on stdout, version 1. Fields keep the order in which they stand here.
 
+use std::time::Duration;
+
 use serde::Serialize;
+
+use crate::error::Error;
+use crate::model::{Stage, Trace};
 
 /// Version of the lines. A field may be added without a new one.
 const VERSION: u8 = 1;
@@ -17,18 +22,28 @@ pub(crate) enum Event<'a> {
         protocol: &'a str,
         resumed_bytes: u64,
     },
-    /// An upload moves, or is still there.
+    /// An upload moves, or is still there: at most one a second.
     Progress {
+        safe_bytes: u64,
         acknowledged_bytes: u64,
-        handed_over_bytes: u64,
         size: u64,
+        /// Smoothed; null while unknown.
+        bytes_per_s: Option<u64>,
+        /// Null while unknown.
+        left_ms: Option<u64>,
     },
+    /// Nothing was acknowledged, or everything and no answer came, for a while: once, until
+    /// something moves again.
+    Stalled { silence_ms: u64, limit_ms: u64 },
     /// An attempt failed; another follows.
     Retrying {
         message: &'a str,
         wait_ms: u64,
         attempts: u32,
+        way: Option<Way>,
     },
+    /// A request to an upload host is over.
+    Attempt(Box<AttemptEvent<'a>>),
     /// Something worth knowing.
     Notice { message: &'a str },
     /// An upload is done: the last line of a file.
@@ -43,16 +58,11 @@ pub(crate) enum Event<'a> {
         verified: &'a str,
     },
     /// The command failed: its last line.
-    Failed {
-        kind: &'a str,
-        exit: u8,
-        message: &'a str,
-        safe_bytes: u64,
-        next: Option<&'a str>,
-    },
+    Failed(Box<FailedEvent<'a>>),
     /// What `demo` showed: its last line.
     Demo {
         size: u64,
+        cut: bool,
         killed: bool,
         resumed_bytes: u64,
         sent_bytes: u64,
@@ -111,6 +121,54 @@ pub(crate) enum Event<'a> {
     },
 }
 
+/// The way of one attempt.
+#[derive(Debug, Serialize)]
+pub(crate) struct Way {
+    host: String,
+    address: Option<String>,
+    proxy: Option<String>,
+    reused: bool,
+    /// How far it came: `connecting`, `sending` or `answering`.
+    phase: &'static str,
+    acknowledged_bytes: u64,
+    body_bytes: u64,
+    connecting_ms: u64,
+    sending_ms: u64,
+    answering_ms: u64,
+}
+
+/// One request that is over.
+#[derive(Debug, Serialize)]
+pub(crate) struct AttemptEvent<'a> {
+    pub(crate) operation: &'a str,
+    #[serde(flatten)]
+    pub(crate) way: Way,
+    pub(crate) status: Option<u16>,
+    pub(crate) request_id: Option<&'a str>,
+    /// What it met, if it failed.
+    pub(crate) message: Option<String>,
+    /// It went out again at once, and counts as no attempt.
+    pub(crate) repeated: bool,
+}
+
+/// Why a command failed.
+#[derive(Debug, Serialize)]
+pub(crate) struct FailedEvent<'a> {
+    kind: &'a str,
+    exit: u8,
+    message: String,
+    safe_bytes: u64,
+    next: Option<&'a str>,
+    status: Option<u16>,
+    request_id: Option<&'a str>,
+    /// Requests that failed in a row at the end, of an upload.
+    attempts: u32,
+    /// How long the upload had run.
+    elapsed_ms: u64,
+    /// The way of the last attempt, if there was one.
+    way: Option<Way>,
+}
+
 /// All that is known of an unfinished upload.
 #[derive(Debug, Serialize)]
 pub(crate) struct UploadEvent {
@@ -136,6 +194,50 @@ pub(crate) struct UploadEvent {
     pub(crate) commit_unclear: bool,
 }
 
+impl Way {
+    pub(crate) fn new(trace: &Trace) -> Self {
+        Self {
+            host: trace.endpoint.to_string(),
+            address: trace.address.clone(),
+            proxy: trace.proxy.clone(),
+            reused: trace.is_reused,
+            phase: match trace.stage {
+                Stage::Connecting => "connecting",
+                Stage::Sending => "sending",
+                Stage::Answering => "answering",
+            },
+            acknowledged_bytes: trace.acknowledged_bytes,
+            body_bytes: trace.body_len,
+            connecting_ms: millis(trace.connecting),
+            sending_ms: millis(trace.sending),
+            answering_ms: millis(trace.answering),
+        }
+    }
+}
+
+impl<'a> FailedEvent<'a> {
+    /// The last line of what failed with `error`.
+    pub(crate) fn new(error: &'a Error, exit: u8) -> Self {
+        let failure = error.failure();
+        Self {
+            kind: error.kind().as_str(),
+            exit,
+            message: error.message().to_owned(),
+            safe_bytes: error.safe_bytes(),
+            next: error.next_step(),
+            status: failure.and_then(|failure| failure.status),
+            request_id: failure.and_then(|failure| failure.request_id.as_deref()),
+            attempts: error.attempts(),
+            elapsed_ms: millis(error.elapsed()),
+            way: error.trace().map(Way::new),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Event<'_> {
     /// The event as one line of JSON.
     pub(crate) fn line(&self) -> String {
@@ -157,6 +259,7 @@ impl Event<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     /// The last line of a file, to the letter of the design.
     #[test]
@@ -175,16 +278,11 @@ mod tests {
             done.line(),
             r#"{"v":1,"event":"done","bucket":"b","key":"k","hash":"F","size":1,"resumed_bytes":0,"sent_bytes":1,"resent_bytes":0,"verified":"object"}"#
         );
-        let failed = Event::Failed {
-            kind: "source",
-            exit: 5,
-            message: "m",
-            safe_bytes: 0,
-            next: None,
-        };
+        let error = Error::new(ErrorKind::Source, "m");
+        let failed = Event::Failed(Box::new(FailedEvent::new(&error, 5)));
         assert_eq!(
             failed.line(),
-            r#"{"v":1,"event":"failed","kind":"source","exit":5,"message":"m","safe_bytes":0,"next":null}"#
+            r#"{"v":1,"event":"failed","kind":"source","exit":5,"message":"m","safe_bytes":0,"next":null,"status":null,"request_id":null,"attempts":0,"elapsed_ms":0,"way":null}"#
         );
     }
 }

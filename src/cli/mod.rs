@@ -3,10 +3,12 @@
 //! One file per command, or for a few small ones. Nothing here decides how an upload goes.
 
 mod args;
+mod attempt;
 mod demo;
 mod destination;
 mod event;
 mod exit;
+mod explain;
 mod list;
 mod object;
 mod policy_args;
@@ -31,7 +33,7 @@ pub use crate::config::Environment;
 pub use terminal::Streams;
 
 use crate::cli::args::{Command, ConfigCommand, Parsed};
-use crate::cli::event::Event;
+use crate::cli::event::{Event, FailedEvent};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::Terminal;
 use crate::config::{Config, Settings};
@@ -83,7 +85,7 @@ fn start(
     }
     let config = Config::new(&settings, environment)?;
     terminal.set_json(config.json);
-    log_to_stderr(config.verbose, terminal.err_is_terminal());
+    log_to_stderr(config.verbose, terminal);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()
@@ -105,7 +107,7 @@ async fn command(
         match &parsed.cli.command {
             Command::Put(arguments) => put::put(arguments, &parsed.line, config, terminal).await,
             Command::Demo(arguments) => {
-                demo::demo(arguments.file.as_deref(), environment, terminal).await
+                demo::demo(arguments.file.as_deref(), config, environment, terminal).await
             }
             Command::Uploads { command } => {
                 uploads::uploads(command.as_ref(), config, terminal).await
@@ -121,8 +123,11 @@ async fn command(
             Command::Config(_) | Command::Completions { .. } => Ok(()),
         }
     };
-    // These two end in good order, by themselves.
-    if matches!(parsed.cli.command, Command::Serve(_) | Command::Put(_)) {
+    // These end in good order, by themselves.
+    if matches!(
+        parsed.cli.command,
+        Command::Serve(_) | Command::Put(_) | Command::Demo(_)
+    ) {
         return command.await;
     }
     let mut signals = Signals::new();
@@ -133,23 +138,41 @@ async fn command(
     }
 }
 
-/// Sends the log to stderr: with `-v` what happens, with `-vv` every request. Only haul's own lines,
-/// since nobody has read what its dependencies would write.
-fn log_to_stderr(verbose: u8, colours: bool) {
+/// Sends the log to stderr: with `-v` what happens, with `-vv` every call. Only haul's own lines,
+/// since nobody has read what its dependencies would write; and none of the upload plane, whose
+/// requests are told as events.
+fn log_to_stderr(verbose: u8, terminal: &Arc<Terminal>) {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
+    let above_the_bar = Arc::clone(terminal);
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(colours)
+        .with_writer(move || Lines(Arc::clone(&above_the_bar)))
+        .with_ansi(terminal.err_is_terminal())
+        .without_time()
         .with_target(false);
-    let subscriber = tracing_subscriber::registry()
-        .with(Targets::new().with_target("haul", level))
-        .with(lines);
+    let targets = Targets::new()
+        .with_target("haul", level)
+        .with_target("haul::transport", LevelFilter::WARN.min(level));
+    let subscriber = tracing_subscriber::registry().with(targets).with(lines);
     // A second call in one process, as in tests, keeps the first log.
     let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Log lines on their way to the terminal.
+struct Lines(Arc<Terminal>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, lines: &[u8]) -> std::io::Result<usize> {
+        self.0.write_err(lines);
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Help and version go to stdout; what clap could not read is a usage error.
@@ -175,9 +198,8 @@ fn conclude(result: Result<(), Error>, terminal: &Terminal) -> u8 {
     let Err(error) = result else {
         return exit::DONE;
     };
-    terminal.say(&format!("error: {error}"));
-    if let Some(next) = error.next_step() {
-        terminal.say(&format!("next: {next}"));
+    for line in explain::lines(&error, terminal.width()) {
+        terminal.say(&line);
     }
     tell_failure(&error, terminal)
 }
@@ -185,14 +207,7 @@ fn conclude(result: Result<(), Error>, terminal: &Terminal) -> u8 {
 /// Writes the last JSON line of a failed command; its exit code.
 fn tell_failure(error: &Error, terminal: &Terminal) -> u8 {
     let exit = exit::code(error);
-    let message = error.to_string();
-    let event = Event::Failed {
-        kind: error.kind().as_str(),
-        exit,
-        message: &message,
-        safe_bytes: error.safe_bytes(),
-        next: error.next_step(),
-    };
+    let event = Event::Failed(Box::new(FailedEvent::new(error, exit)));
     // The command has failed already: there is nobody left to tell that stdout is full.
     let _ = terminal.event(&event);
     exit

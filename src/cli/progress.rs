@@ -1,51 +1,74 @@
 //! What people and programs see while an upload runs: a bar on a terminal, a plain line every 10 s
 //! without one, JSON lines for programs.
+//!
+//! What is shown is decided in [`view`], without a clock and without a terminal. Here is the rest:
+//! when it is shown, and to whom.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod pace;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::cli::event::Event;
-use crate::cli::terminal::{Terminal, printable};
+use crate::cli::attempt;
+use crate::cli::event::{Event, Way};
+use crate::cli::terminal::{Bar, Terminal, printable};
 use crate::clock;
 use crate::config::value::iec;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, words};
 use crate::events;
+use crate::model::Failure;
 
-/// How often a program is told, if anything moved.
-const TICK: Duration = Duration::from_secs(1);
+pub(crate) use view::Patience;
 
-/// Every so many ticks there is a line even if nothing moved: silence looks like death. 10 s.
-const TICKS_PER_LINE: u32 = 10;
+use crate::cli::progress::view::{State, View};
+
+/// How often the bar is drawn: it moves when the line does, and a countdown never skips a second.
+const DRAW: Duration = Duration::from_millis(250);
+
+/// A program is told every so many draws, if anything moved: once a second.
+const DRAWS_PER_EVENT: u32 = 4;
+
+/// Every so many draws there is a line even if nothing moved: silence looks like death. 10 s.
+const DRAWS_PER_LINE: u32 = 40;
 
 /// Shows one upload.
 pub(crate) struct Progress {
     terminal: Arc<Terminal>,
-    bar: Option<ProgressBar>,
-    latest: Mutex<Latest>,
+    bar: Option<Bar>,
+    /// How much is said: 1 for every retry and choice, 2 for every request.
+    verbose: u8,
+    began: Instant,
+    shown: Mutex<Shown>,
 }
 
-/// Where the upload stands.
-#[derive(Clone, Copy, Default)]
-struct Latest {
-    /// Never falls, even if the service loses what it had: a bar does not run backwards.
-    acknowledged: u64,
-    handed_over: u64,
-    size: u64,
-    /// What was safe when the upload began, and when that was.
-    began: Option<(u64, Instant)>,
+/// What changes while the upload runs.
+struct Shown {
+    view: View,
+    /// Retries since the last plain line, and the reason of the last one.
+    retries: Option<(u32, String)>,
+    /// A program was told that nothing moves.
+    told_stall: bool,
 }
 
 impl Progress {
-    /// Progress on `terminal`; `with_bar` if nothing else is going to write there.
-    pub(crate) fn new(terminal: &Arc<Terminal>, with_bar: bool) -> Self {
-        let bar = with_bar && terminal.err_is_terminal() && !terminal.is_json();
+    /// Progress on `terminal`.
+    pub(crate) fn new(terminal: &Arc<Terminal>, patience: Patience, verbose: u8) -> Self {
+        let view = View::new(Duration::ZERO, patience);
         Self {
             terminal: Arc::clone(terminal),
-            bar: bar.then(new_bar),
-            latest: Mutex::default(),
+            bar: Bar::on(terminal),
+            verbose,
+            began: clock::instant(),
+            shown: Mutex::new(Shown {
+                view,
+                retries: None,
+                told_stall: false,
+            }),
         }
     }
 
@@ -65,6 +88,9 @@ impl Progress {
                     protocol,
                     resumed_bytes: *resumed_bytes,
                 });
+                if self.verbose > 0 {
+                    self.say(&format!("{} go by {protocol}", iec(*size)));
+                }
             }
             events::Event::Progress {
                 safe_bytes,
@@ -75,17 +101,8 @@ impl Progress {
                 failure,
                 wait,
                 attempts,
-            } => {
-                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                let message = failure.to_string();
-                self.emit(&Event::Retrying {
-                    message: &message,
-                    wait_ms,
-                    attempts: *attempts,
-                });
-                self.say(&retrying(&message, wait_ms, u64::from(*attempts)));
-            }
-            events::Event::Attempt(_) => {}
+            } => self.retrying(failure, *wait, *attempts),
+            events::Event::Attempt(attempt) => self.attempt(attempt),
             events::Event::Notice(message) => {
                 self.emit(&Event::Notice { message });
                 self.say(&format!("note: {message}"));
@@ -95,64 +112,92 @@ impl Progress {
 
     /// The upload begins with `resumed_bytes` of `size` safe already.
     pub(crate) fn begin(&self, size: u64, resumed_bytes: u64) {
-        self.update(|latest| {
-            latest.size = size;
-            latest.acknowledged = resumed_bytes.min(size).max(latest.acknowledged);
-            latest.began = Some((resumed_bytes, clock::instant()));
-        });
-        if let Some(bar) = &self.bar {
-            bar.set_length(size);
-            let latest = self.latest();
-            bar.set_position(latest.acknowledged);
-            bar.set_message(plain_line(&latest));
-        }
+        let now = self.now();
+        self.shown().view.begin(now, size, resumed_bytes);
         if resumed_bytes > 0 {
             let (safe, all) = (iec(resumed_bytes), iec(size));
             self.say(&format!("resuming: {safe} of {all} are stored already"));
         }
     }
 
-    /// So many bytes are safe, and so many have left.
-    pub(crate) fn advance(&self, acknowledged: u64, handed_over: u64) {
-        self.update(|latest| {
-            latest.acknowledged = latest.acknowledged.max(acknowledged).min(latest.size);
-            latest.handed_over = handed_over.min(latest.size);
+    /// So many bytes are safe, and so many acknowledged.
+    pub(crate) fn advance(&self, safe: u64, acknowledged: u64) {
+        let now = self.now();
+        self.shown().view.advance(now, safe, acknowledged);
+    }
+
+    /// Attempt `attempt` follows after `wait`, because of `reason`.
+    pub(crate) fn wait(&self, wait: Duration, attempt: u32, reason: &str) {
+        let now = self.now();
+        let mut shown = self.shown();
+        // As a server may have said it: it must not write on the terminal.
+        shown.view.retry(now, wait, attempt, &printable(reason));
+        let count = shown.retries.take().map_or(0, |(count, _)| count);
+        shown.retries = Some((count + 1, reason.to_owned()));
+    }
+
+    fn retrying(&self, failure: &Failure, wait: Duration, failed: u32) {
+        let message = failure.to_string();
+        self.emit(&Event::Retrying {
+            message: &message,
+            wait_ms: millis(wait),
+            attempts: failed,
+            way: failure.trace.as_deref().map(Way::new),
         });
-        if let Some(bar) = &self.bar {
-            let latest = self.latest();
-            bar.set_position(latest.acknowledged);
-            bar.set_message(plain_line(&latest));
+        let next = failed.saturating_add(1);
+        self.wait(wait, next, &message);
+        if self.verbose > 0 {
+            let mut line = format!(
+                "retrying in {} (attempt {next}): {message}",
+                words::time(wait)
+            );
+            // With more detail the attempt has said that itself.
+            if let (1, Some(trace)) = (self.verbose, &failure.trace) {
+                line = format!("{line}; {}", attempt::way(trace));
+            }
+            self.say(&line);
         }
+    }
+
+    fn attempt(&self, ended: &events::Attempt) {
+        if self.verbose < 2 && !(self.verbose == 1 && ended.is_repeated) {
+            return;
+        }
+        self.emit(&Event::Attempt(Box::new(attempt::event(ended))));
+        let since = self.now().as_secs_f64();
+        self.say(&format!("{since:7.1} s  {}", attempt::line(ended)));
     }
 
     /// Runs `work` and shows how it goes meanwhile.
     pub(crate) async fn watch<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first tick comes at once.
-        ticks.tick().await;
-        let mut told = self.latest();
-        let mut silent_ticks = 0;
+        let mut draws = interval(DRAW);
+        draws.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = self.shown().view.acknowledged();
+        let mut since_event = 0;
+        let mut since_line = 0;
         let mut work = std::pin::pin!(work);
+        // The first tick comes at once.
+        draws.tick().await;
         loop {
             tokio::select! {
                 result = &mut work => {
                     self.clear();
                     return result;
                 }
-                _ = ticks.tick() => {
-                    silent_ticks += 1;
-                    let latest = self.latest();
-                    let moved = (latest.acknowledged, latest.handed_over)
-                        != (told.acknowledged, told.handed_over);
-                    let due = silent_ticks >= TICKS_PER_LINE;
-                    if due || (self.terminal.is_json() && moved) {
-                        self.tell(latest);
-                        told = latest;
-                        silent_ticks = 0;
+                _ = draws.tick() => {
+                    self.draw();
+                    since_event += 1;
+                    since_line += 1;
+                    let acknowledged = self.shown().view.acknowledged();
+                    let moved = acknowledged != told && since_event >= DRAWS_PER_EVENT;
+                    if self.terminal.is_json() {
+                        self.tell_stall();
                     }
-                    if let Some(bar) = self.bar.as_ref().filter(|_| latest.began.is_some()) {
-                        bar.set_message(plain_line(&latest));
+                    if since_line >= DRAWS_PER_LINE || (self.terminal.is_json() && moved) {
+                        self.tell();
+                        told = acknowledged;
+                        since_event = 0;
+                        since_line = 0;
                     }
                 }
             }
@@ -162,44 +207,90 @@ impl Progress {
     /// Takes the bar away.
     pub(crate) fn clear(&self) {
         if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+            bar.clear();
         }
     }
 
     /// The error of an upload that was not waited for.
     pub(crate) fn interrupted(&self) -> Error {
-        let Latest {
-            acknowledged,
-            size,
-            began,
-            ..
-        } = self.latest();
-        let what = match began {
-            Some(_) => format!("stopped with {acknowledged} of {size} bytes safe"),
+        let shown = self.shown();
+        let safe = shown.view.safe();
+        let what = match shown.view.size() {
+            Some(size) => format!("stopped with {safe} of {size} bytes safe"),
             None => "stopped before the upload had begun".to_owned(),
         };
-        Error::new(ErrorKind::Interrupted, what).safe(acknowledged)
+        Error::new(ErrorKind::Interrupted, what).safe(safe)
     }
 
     /// A line for people, above the bar if there is one.
     pub(crate) fn say(&self, line: &str) {
-        let line = printable(line);
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.terminal.say(&line)),
-            None => self.terminal.say(&line),
+        self.terminal.say(&printable(line));
+    }
+
+    fn draw(&self) {
+        if let Some(bar) = &self.bar {
+            let now = self.now();
+            let width = self.terminal.width().unwrap_or(usize::MAX);
+            let lines = self.shown().view.bar(now, width);
+            bar.draw(&lines);
         }
     }
 
     /// One line about where the upload stands.
-    fn tell(&self, latest: Latest) {
+    fn tell(&self) {
+        let now = self.now();
         if self.terminal.is_json() {
+            let shown = self.shown();
+            let Some(size) = shown.view.size() else {
+                return;
+            };
             self.emit(&Event::Progress {
-                acknowledged_bytes: latest.acknowledged,
-                handed_over_bytes: latest.handed_over.max(latest.acknowledged),
-                size: latest.size,
+                safe_bytes: shown.view.safe(),
+                acknowledged_bytes: shown.view.acknowledged(),
+                size,
+                bytes_per_s: shown.view.bytes_per_s(now),
+                left_ms: shown.view.time_left(now).map(millis),
             });
         } else if self.bar.is_none() {
-            self.terminal.say(&plain_line(&latest));
+            let mut shown = self.shown();
+            let mut line = shown.view.plain(now);
+            let is_told = matches!(
+                shown.view.state(now),
+                State::Waiting { .. } | State::Again { .. }
+            );
+            if let Some((count, reason)) = shown.retries.take().filter(|_| !is_told) {
+                let times = if count == 1 { "once" } else { "times" };
+                let count = if count == 1 {
+                    String::new()
+                } else {
+                    format!("{count} ")
+                };
+                line = format!("{line}; retried {count}{times}: {reason}");
+            }
+            drop(shown);
+            self.say(&line);
+        }
+    }
+
+    /// Tells a program, once, that nothing moves any more.
+    fn tell_stall(&self) {
+        let now = self.now();
+        let mut shown = self.shown();
+        let (silence, limit) = match shown.view.state(now) {
+            State::Quiet { silence, limit } | State::Unanswered { silence, limit } => {
+                (silence, limit)
+            }
+            _ => {
+                shown.told_stall = false;
+                return;
+            }
+        };
+        if !std::mem::replace(&mut shown.told_stall, true) {
+            drop(shown);
+            self.emit(&Event::Stalled {
+                silence_ms: millis(silence),
+                limit_ms: millis(limit),
+            });
         }
     }
 
@@ -209,103 +300,15 @@ impl Progress {
         let _ = self.terminal.event(event);
     }
 
-    fn latest(&self) -> Latest {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn now(&self) -> Duration {
+        clock::instant().saturating_duration_since(self.began)
     }
 
-    fn update(&self, change: impl FnOnce(&mut Latest)) {
-        change(&mut self.latest.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-/// An attempt failed, in words.
-pub(crate) fn retrying(message: &str, wait_ms: u64, attempts: u64) -> String {
-    let (seconds, tenths) = (wait_ms / 1000, wait_ms % 1000 / 100);
-    format!("retrying in {seconds}.{tenths} s (attempt {attempts} failed): {message}")
-}
-
-/// Where the upload stands, with its mean pace in this run.
-fn plain_line(latest: &Latest) -> String {
-    let percent = u128::from(latest.acknowledged) * 100 / u128::from(latest.size.max(1));
-    let (done, size) = (iec(latest.acknowledged), iec(latest.size));
-    let mut line = format!("{done} of {size} stored ({percent} %)");
-    if let Some((resumed_bytes, began)) = latest.began {
-        let elapsed = clock::instant().saturating_duration_since(began);
-        let pace = (latest.acknowledged.saturating_sub(resumed_bytes)) as f64
-            / elapsed.as_secs_f64().max(0.001);
-        if pace >= 1.0 {
-            let rest = (latest.size - latest.acknowledged) as f64 / pace;
-            let rest = humantime::format_duration(Duration::from_secs(rest as u64));
-            line.push_str(&format!(", {}/s, {rest} left", iec(pace as u64)));
-        }
-    }
-    let way = on_the_way(latest);
-    if !way.is_empty() {
-        line.push_str(&format!(" ({way})"));
-    }
-    line
-}
-
-/// What has left the source and is not acknowledged yet.
-fn on_the_way(latest: &Latest) -> String {
-    match latest.handed_over.saturating_sub(latest.acknowledged) {
-        0 => String::new(),
-        len => format!("+{} on the way", iec(len)),
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A bar that counts acknowledged bytes only.
-fn new_bar() -> ProgressBar {
-    // Pace and time left are ours: what an earlier run did says nothing about the pace of this one.
-    let style = ProgressStyle::with_template("{bar:30} {msg}");
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    bar.set_style(style);
-    bar
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::terminal::Streams;
-
-    fn progress() -> Progress {
-        let streams = Streams {
-            out: Box::new(std::io::sink()),
-            err: Box::new(std::io::sink()),
-            err_is_terminal: false,
-        };
-        Progress::new(&Arc::new(Terminal::new(streams)), true)
-    }
-
-    /// It starts at what is safe, never goes back when the service forgets, never past the end.
-    #[tokio::test(start_paused = true)]
-    async fn never_backwards_never_past_the_end() {
-        let progress = progress();
-        progress.begin(1000, 400);
-        assert_eq!(progress.latest().acknowledged, 400);
-        tokio::time::advance(Duration::from_secs(10)).await;
-        progress.advance(600, 700);
-        let line = plain_line(&progress.latest());
-        assert_eq!(
-            line,
-            "600 B of 1000 B stored (60 %), 20 B/s, 20s left (+100 B on the way)"
-        );
-        for (acknowledged, expected) in [(0, 600), (900, 900), (2000, 1000)] {
-            progress.advance(acknowledged, 2000);
-            assert_eq!(progress.latest().acknowledged, expected);
-        }
-        assert!(plain_line(&progress.latest()).contains("(100 %)"));
-    }
-
-    /// What was safe when the second signal came is told.
-    #[test]
-    fn interrupted() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        runtime.unwrap().block_on(async {
-            let progress = progress();
-            progress.begin(10, 4);
-            assert_eq!(progress.interrupted().safe_bytes(), 4);
-        });
-    }
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cli::args::PutArgs;
 use crate::cli::destination::{Destination, KeyChoice};
 use crate::cli::event::Event;
-use crate::cli::progress::Progress;
+use crate::cli::progress::{Patience, Progress};
 use crate::cli::service::Remote;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{Terminal, printable};
@@ -37,7 +37,11 @@ pub(crate) async fn put(
     let bucket = destination.bucket.as_str();
     let key = key.as_ref().map(|key| key.as_str());
 
-    let progress = Arc::new(Progress::new(terminal, config.verbose == 0));
+    let progress = Arc::new(Progress::new(
+        terminal,
+        Patience::of(config),
+        config.verbose,
+    ));
     let (stop, mut signals) = (Stop::new(), Signals::new());
     let work = async {
         let remote = Remote::open(destination.service, config).await?;

@@ -3,6 +3,9 @@
 use std::io::{ErrorKind as IoErrorKind, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use console::Term;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
 use crate::cli::event::Event;
 use crate::error::{Error, ErrorKind};
 
@@ -26,7 +29,12 @@ impl std::fmt::Debug for Streams {
 pub(crate) struct Terminal {
     streams: Mutex<State>,
     err_is_terminal: bool,
+    /// The bar that is being drawn: everything else is written above it.
+    bar: Mutex<Option<ProgressBar>>,
 }
+
+/// A few lines at the bottom of the terminal that are drawn anew again and again.
+pub(crate) struct Bar(ProgressBar);
 
 struct State {
     streams: Streams,
@@ -40,6 +48,7 @@ impl Terminal {
     pub(crate) fn new(streams: Streams) -> Self {
         Self {
             err_is_terminal: streams.err_is_terminal,
+            bar: Mutex::default(),
             streams: Mutex::new(State {
                 streams,
                 out_is_gone: false,
@@ -61,6 +70,14 @@ impl Terminal {
     /// Whether a person watches stderr.
     pub(crate) fn err_is_terminal(&self) -> bool {
         self.err_is_terminal
+    }
+
+    /// Columns that a line for people may have; none where no person watches. The last column stays
+    /// free: some terminals wrap behind it.
+    pub(crate) fn width(&self) -> Option<usize> {
+        let (_, columns) = Term::stderr().size();
+        self.err_is_terminal
+            .then(|| usize::from(columns).saturating_sub(1).max(1))
     }
 
     /// Whether nobody reads stdout any more: a long list may stop.
@@ -89,15 +106,54 @@ impl Terminal {
         self.lock().write_out(text.trim_end_matches('\n'))
     }
 
-    /// Says a line to people. Nobody listening is no error.
+    /// Says a line to people, above the bar if there is one. Nobody listening is no error.
     pub(crate) fn say(&self, line: &str) {
-        let mut state = self.lock();
-        let _ = writeln!(state.streams.err, "{line}");
-        let _ = state.streams.err.flush();
+        self.write_err(format!("{line}\n").as_bytes());
+    }
+
+    /// Writes whole lines to people.
+    pub(crate) fn write_err(&self, lines: &[u8]) {
+        let write = || {
+            let mut state = self.lock();
+            let _ = state.streams.err.write_all(lines);
+            let _ = state.streams.err.flush();
+        };
+        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        match bar.as_ref().filter(|bar| !bar.is_finished()) {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bar {
+    /// A bar on `terminal`, if a person watches and no program listens.
+    pub(crate) fn on(terminal: &Terminal) -> Option<Self> {
+        if !terminal.err_is_terminal() || terminal.is_json() {
+            return None;
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        // The lines are made here: the layout must fit the terminal, whatever stands in it.
+        let style = ProgressStyle::with_template("{msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let mut slot = terminal.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(bar.clone());
+        Some(Self(bar))
+    }
+
+    /// Draws these lines in place of the last ones.
+    pub(crate) fn draw(&self, lines: &[String]) {
+        self.0.set_message(lines.join("\n"));
+        self.0.tick();
+    }
+
+    /// Takes the lines away for good.
+    pub(crate) fn clear(&self) {
+        self.0.finish_and_clear();
     }
 }
 

@@ -61,7 +61,16 @@ fn the_log_is_there() {
     let world = World::beside(&server);
     let file = world.file("f", &content(2 << 20));
     let ran = world.run(&["put", &file, "kodo://b/k", "-vv"]);
-    ran.expect(0, &["/mkblk/", "/bput/", "/mkfile/"]);
+    ran.expect(
+        0,
+        &[
+            " mkblk http",
+            " bput http",
+            " mkfile http",
+            "fresh",
+            "reused",
+        ],
+    );
     let quiet = world.run(&["put", &file, "kodo://b/k"]);
     assert_eq!(quiet.err, "", "nothing to say to people without a terminal");
 }
