@@ -1,0 +1,94 @@
+//! What the bench is asked to do.
+
+use std::path::PathBuf;
+
+use crate::contestant::Contestant;
+
+/// How to ask.
+pub(crate) const USAGE: &str = "\
+cargo bench --bench lines [-- OPTIONS] [ROW]...
+
+Rows: those whose name holds one of the words; all without a word.
+
+  --list          what rows there are
+  --quick         an eighth of the bytes, haul and raw only
+  --rounds N      every row so often; the table has the median (1)
+  --only A,B      these contestants: raw, raw-hashed, haul, curl, python, node
+  --json          one JSON object per run on stdout, and no table
+  --haul PATH     this haul, in place of the one built with the bench
+  --haul-flag F   a further flag for `haul put`; may be given several times";
+
+/// What was asked for.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) rows: Vec<String>,
+    pub(crate) is_list: bool,
+    pub(crate) is_quick: bool,
+    pub(crate) is_json: bool,
+    pub(crate) rounds: u32,
+    pub(crate) only: Vec<Contestant>,
+    pub(crate) haul: PathBuf,
+    pub(crate) haul_flags: Vec<String>,
+}
+
+impl Options {
+    /// Reads the arguments behind the program's name; an error says what is wrong with them.
+    pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            rows: Vec::new(),
+            is_list: false,
+            is_quick: false,
+            is_json: false,
+            rounds: 1,
+            only: Vec::new(),
+            haul: env!("CARGO_BIN_EXE_haul").into(),
+            haul_flags: Vec::new(),
+        };
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
+            match argument.as_str() {
+                // What cargo itself adds.
+                "--bench" => {}
+                "--list" => options.is_list = true,
+                "--quick" => options.is_quick = true,
+                "--json" => options.is_json = true,
+                "--rounds" => {
+                    let rounds = value()?
+                        .parse()
+                        .map_err(|error| format!("--rounds: {error}"))?;
+                    options.rounds = std::cmp::max(rounds, 1);
+                }
+                "--only" => options.only = contestants(&value()?)?,
+                "--haul" => options.haul = value()?.into(),
+                "--haul-flag" => options.haul_flags.push(value()?),
+                flag if flag.starts_with('-') => return Err(format!("no such option: {flag}")),
+                row => options.rows.push(row.to_owned()),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether a row of this name is asked for.
+    pub(crate) fn wants(&self, row: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|word| row.contains(word.as_str()))
+    }
+
+    /// Whether a contestant is asked for. Raw always is: it is the measure of the others.
+    pub(crate) fn has(&self, contestant: Contestant) -> bool {
+        let is_chosen = match self.is_quick && self.only.is_empty() {
+            true => contestant == Contestant::Haul,
+            false => self.only.is_empty() || self.only.contains(&contestant),
+        };
+        contestant == Contestant::Raw || is_chosen
+    }
+}
+
+fn contestants(names: &str) -> Result<Vec<Contestant>, String> {
+    let one = |name: &str| {
+        let found = Contestant::ALL
+            .into_iter()
+            .find(|contestant| contestant.name() == name);
+        found.ok_or(format!("no such contestant: {name}"))
+    };
+    names.split(',').map(one).collect()
+}
