@@ -1,16 +1,18 @@
 //! The management plane: region query, stat, list, delete. Small JSON calls, by reqwest.
 //!
-//! It shares the TLS configuration with the upload plane and nothing else, so that it never waits
-//! behind a body. An overall limit is right here: these calls carry no body worth mentioning.
+//! It shares the setup of TLS and proxies with the upload plane and no connection, so that it never
+//! waits behind a body. An overall limit is right here: these calls carry no body worth mentioning.
 
 use std::time::Duration;
+#[cfg(test)]
+use std::{fmt, pin::Pin, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use reqwest::{Client, StatusCode, Url};
 
 use crate::model::{Answer, Body, Endpoint, Failure, FailureKind, Request, cause, chain};
-use crate::network::explain;
+use crate::network::{Proxies, Proxy, explain};
 
 /// Longest time for a call: a page of 1000 objects (about 300 KB) at 64 kbit/s takes 40 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -22,13 +24,39 @@ const ANSWER_LEN_MAX: usize = 8 << 20;
 /// Sends management calls. Cloning shares its connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
-    /// Or why there is none.
-    client: Result<Client, Failure>,
+    way: Way,
 }
 
+/// What carries the calls.
+#[derive(Clone, Debug)]
+enum Way {
+    Internet {
+        /// Or why there is none.
+        client: Result<Client, Failure>,
+        proxies: Proxies,
+    },
+    #[cfg(test)]
+    Other(Arc<dyn Call>),
+}
+
+/// Something else that carries calls: in virtual time there are no sockets.
+#[cfg(test)]
+pub(crate) trait Call: fmt::Debug + Send + Sync {
+    /// Sends `request` to `endpoint` and reads the whole answer.
+    fn call<'a>(&'a self, endpoint: &'a Endpoint, request: Request) -> Calling<'a>;
+}
+
+/// What [`Call::call`] answers.
+#[cfg(test)]
+pub(crate) type Calling<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
+
 impl Api {
-    /// An API plane that encrypts with `tls`.
-    pub(crate) fn new(tls: rustls::ClientConfig, connect_timeout: Duration) -> Self {
+    /// An API plane that encrypts with `tls` and goes through `proxies`.
+    pub(crate) fn new(
+        tls: rustls::ClientConfig,
+        proxies: Proxies,
+        connect_timeout: Duration,
+    ) -> Self {
         let builder = Client::builder()
             .timeout(CALL_TIMEOUT)
             .connect_timeout(connect_timeout)
@@ -36,14 +64,24 @@ impl Api {
             .redirect(Policy::none())
             .referer(false)
             .http1_only()
-            // The upload plane knows no proxy yet, and both must take the same way.
-            .no_proxy();
+            // Not what reqwest finds in the environment: both planes take the same way.
+            .no_proxy()
+            .proxy(proxy_of(proxies.clone()));
         // reqwest's own default of 30 s ends calls that the limit above allows.
         #[cfg(target_os = "linux")]
         let builder = builder.tcp_user_timeout(CALL_TIMEOUT);
         let client = builder.tls_backend_preconfigured(tls).build();
         let client = client.map_err(|error| failure(FailureKind::Connect, error));
-        Self { client }
+        Self {
+            way: Way::Internet { client, proxies },
+        }
+    }
+
+    /// An API plane whose calls something else carries.
+    #[cfg(test)]
+    pub(crate) fn over(call: Arc<dyn Call>) -> Self {
+        let way = Way::Other(call);
+        Self { way }
     }
 
     /// Sends `request` to `endpoint` and reads the whole answer.
@@ -53,43 +91,66 @@ impl Api {
         request: Request,
     ) -> Result<Answer, Failure> {
         let line = format!("{} {endpoint}{}", request.method, request.target);
-        let result = self.send_unlogged(endpoint, request).await;
+        let result = match &self.way {
+            Way::Internet { client, proxies } => {
+                let through = proxies.find(endpoint);
+                match client {
+                    Ok(client) => send(client, endpoint, request, through).await,
+                    Err(failure) => Err(failure.clone()),
+                }
+            }
+            #[cfg(test)]
+            Way::Other(call) => call.call(endpoint, request).await,
+        };
         match &result {
             Ok(answer) => tracing::debug!(status = answer.status.as_u16(), "{line}"),
             Err(failure) => tracing::debug!(%failure, "{line}"),
         }
         result
     }
+}
 
-    async fn send_unlogged(
-        &self,
-        endpoint: &Endpoint,
-        request: Request,
-    ) -> Result<Answer, Failure> {
-        let client = self.client.as_ref().map_err(Clone::clone)?;
-        let url = exact_url(endpoint, &request.target)?;
-        let body = match request.body {
-            Body::Empty => Bytes::new(),
-            Body::Bytes(bytes) => bytes,
-            Body::Source { .. } => {
-                let why = "management calls carry no source";
-                return Err(Failure::new(FailureKind::BadRequest, why));
-            }
-        };
-        let has_body = !body.is_empty() || request.method == http::Method::POST;
-        let mut call = client
-            .request(request.method, url)
-            .headers(request.headers)
-            .header(http::header::HOST, endpoint.authority());
-        if has_body {
-            call = call.body(body);
+/// Sends `request` and reads the whole answer; `through` is the proxy that it goes through.
+async fn send(
+    client: &Client,
+    endpoint: &Endpoint,
+    request: Request,
+    through: Option<&Proxy>,
+) -> Result<Answer, Failure> {
+    let url = exact_url(endpoint, &request.target)?;
+    let body = match request.body {
+        Body::Empty => Bytes::new(),
+        Body::Bytes(bytes) => bytes,
+        Body::Source { .. } => {
+            let why = "management calls carry no source";
+            return Err(Failure::new(FailureKind::BadRequest, why));
         }
-        let response = call
-            .send()
-            .await
-            .map_err(|error| unanswered(endpoint, error))?;
-        read(response).await
+    };
+    let has_body = !body.is_empty() || request.method == http::Method::POST;
+    let mut call = client
+        .request(request.method, url)
+        .headers(request.headers)
+        .header(http::header::HOST, endpoint.authority());
+    if has_body {
+        call = call.body(body);
     }
+    let sent = call.send().await;
+    let response = sent.map_err(|error| unanswered(endpoint, through, error))?;
+    if let (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(proxy)) = (response.status(), through) {
+        let why = proxy.refusal(response.status());
+        let message = format!("no connection to {endpoint} through the proxy {proxy}: {why}");
+        return Err(Failure::new(FailureKind::Connect, message));
+    }
+    read(response).await
+}
+
+/// The proxies as reqwest takes them.
+fn proxy_of(proxies: Proxies) -> reqwest::Proxy {
+    reqwest::Proxy::custom(move |url| {
+        let endpoint = Endpoint::parse(&url.origin().ascii_serialization(), true).ok()?;
+        let proxy = proxies.find(&endpoint)?;
+        Some(proxy.expose().to_owned())
+    })
 }
 
 /// The whole answer, bounded.
@@ -130,18 +191,21 @@ fn exact_url(endpoint: &Endpoint, target: &str) -> Result<Url, Failure> {
 }
 
 /// The failure of a call that got no answer.
-fn unanswered(endpoint: &Endpoint, error: reqwest::Error) -> Failure {
-    if let Some(error) = cause::<rustls::Error>(&error) {
-        let message = format!("no connection to {endpoint}: {}", explain(error));
-        return Failure::new(FailureKind::Tls, message);
-    }
+fn unanswered(endpoint: &Endpoint, through: Option<&Proxy>, error: reqwest::Error) -> Failure {
+    let way = through.map(|proxy| format!(" through the proxy {proxy}"));
+    let way = way.unwrap_or_default();
+    let tls = cause::<rustls::Error>(&error).map(explain);
     let kind = match () {
+        () if tls.is_some() => FailureKind::Tls,
         () if error.is_connect() => FailureKind::Connect,
         () if error.is_timeout() => FailureKind::TimedOut,
         () => FailureKind::Broken,
     };
+    let is_made = !matches!(kind, FailureKind::Tls | FailureKind::Connect);
+    let what = if is_made { "" } else { "no connection to " };
     let mut failure = failure(kind, error);
-    failure.message = format!("{endpoint}: {}", failure.message);
+    let why = tls.as_ref().unwrap_or(&failure.message);
+    failure.message = format!("{what}{endpoint}{way}: {why}");
     failure
 }
 

@@ -87,5 +87,6 @@ mod uploader;
 pub use client::{Done, Put, Uploader, UploaderBuilder, Verified};
 pub use error::{Error, ErrorKind, Fact};
 pub use events::{Attempt, Event};
+pub use network::TlsVersion;
 pub use stop::Stop;
 pub use uploader::Protocol;

@@ -1,5 +1,6 @@
 //! Setting up an [`Uploader`].
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::kodo::region::QUERY_HOSTS;
 use crate::kodo::{AccessKey, BLOCK_LEN, Credentials, SecretKey, UploadToken};
 use crate::model::Endpoint;
-use crate::network::{Proxies, TlsSetup};
+use crate::network::{Proxies, TlsSetup, TlsVersion};
 use crate::transport::{Internet, Transport};
 use crate::uploader::{Protocol, TokenProvider};
 
@@ -52,6 +53,10 @@ pub struct UploaderBuilder {
     part_attempts: u32,
     part_timeout: Option<Duration>,
     retry_budget: Option<Duration>,
+    proxy: Option<Secret>,
+    no_proxy: Option<String>,
+    proxy_variables: Vec<(OsString, Secret)>,
+    tls: TlsSetup,
     state_dir: Option<PathBuf>,
     store_name: Option<String>,
     require_resume: bool,
@@ -214,6 +219,55 @@ impl UploaderBuilder {
         self
     }
 
+    /// The proxy for every host: `http://host:port`, `https://…`, `socks5://…` (names are found here),
+    /// `socks5h://…` (names are found by the proxy), with `user:password@` before the host if it
+    /// wants them, or `none`. The password is never shown.
+    ///
+    /// Without this and [`proxy_from`](Self::proxy_from) there is no proxy: the library reads no
+    /// environment.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(Secret::new(url));
+        self
+    }
+
+    /// Hosts that are reached without the proxy, separated by commas: names with all below them,
+    /// addresses, nets (`10.0.0.0/8`), or `*`.
+    pub fn no_proxy(mut self, hosts: impl Into<String>) -> Self {
+        self.no_proxy = Some(hosts.into());
+        self
+    }
+
+    /// Proxies as curl finds them in environment variables, where the settings above do not say
+    /// otherwise; for all of this process: `.proxy_from(std::env::vars_os())`.
+    ///
+    /// `https_proxy`, `HTTPS_PROXY`, `http_proxy`, `all_proxy`, `ALL_PROXY`, `no_proxy`, `NO_PROXY`
+    /// count; `HTTP_PROXY` does not, because a web server's strangers can set it.
+    pub fn proxy_from(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let texts = variables.into_iter().filter_map(|(name, value)| {
+            let is_proxys = name
+                .to_ascii_lowercase()
+                .to_string_lossy()
+                .ends_with("_proxy");
+            let value = value.into_string().ok().filter(|_| is_proxys)?;
+            Some((name, Secret::new(value)))
+        });
+        self.proxy_variables = texts.collect();
+        self
+    }
+
+    /// A PEM file of certificate authorities to trust beside the system's: a company's own, or that
+    /// of a proxy that opens TLS.
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.tls.ca_file = Some(path.into());
+        self
+    }
+
+    /// Oldest version of TLS to speak; 1.2 unless set.
+    pub fn tls_min_version(mut self, version: TlsVersion) -> Self {
+        self.tls.min_version = version;
+        self
+    }
+
     /// Where unfinished uploads are remembered: with it, the same call after a crash goes on where
     /// it was. Without it, nothing is kept.
     ///
@@ -262,7 +316,8 @@ impl UploaderBuilder {
             Some(Secret(text)) => Some(UploadToken::parse(text).map_err(wrong)?),
             None => None,
         };
-        let tls = TlsSetup::default().client_config();
+        let proxies = self.proxies()?;
+        let tls = self.tls.client_config();
         let tls = tls.map_err(|failure| config(failure.message))?;
         let connect_timeout = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
         let limits = Limits {
@@ -288,10 +343,10 @@ impl UploaderBuilder {
                 provider: self.provider.clone(),
                 transport: Transport::new(Arc::new(Internet::new(
                     Arc::new(tls.clone()),
-                    Proxies::default(),
+                    proxies.clone(),
                     connect_timeout,
                 ))),
-                api: Api::new(tls, connect_timeout),
+                api: Api::new(tls, proxies, connect_timeout),
                 hosts: self.host_book()?,
                 protocol: self.protocol,
                 threshold: self.threshold,
@@ -308,6 +363,17 @@ impl UploaderBuilder {
         let access_key = AccessKey::new(access_key.as_str()).map_err(wrong)?;
         let secret_key = SecretKey::new(secret_key.as_str()).map_err(wrong)?;
         Ok(Some(Credentials::new(access_key, secret_key)))
+    }
+
+    fn proxies(&self) -> Result<Proxies, Error> {
+        let proxy = self.proxy.as_ref().map(|Secret(url)| url.as_str());
+        let variable = |name: &str| {
+            let mut all = self.proxy_variables.iter();
+            let (_, Secret(text)) = all.find(|(known, _)| known == name)?;
+            Some(text.to_string())
+        };
+        let proxies = Proxies::new(proxy, self.no_proxy.as_deref(), variable);
+        proxies.map_err(|why| config(why).next("correct it, or set `proxy` to none"))
     }
 
     fn host_book(&self) -> Result<HostBook, Error> {

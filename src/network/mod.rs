@@ -3,5 +3,6 @@
 mod proxies;
 mod tls;
 
-pub(crate) use proxies::{Kind, Proxies, Proxy};
-pub(crate) use tls::{TlsSetup, TlsVersion, explain};
+pub(crate) use proxies::{Kind, Proxies, Proxy, masked};
+pub use tls::TlsVersion;
+pub(crate) use tls::{TlsSetup, explain};

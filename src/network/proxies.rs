@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use zeroize::Zeroizing;
 
@@ -21,8 +21,8 @@ const NONE: &str = "none";
 /// Which endpoint is reached through which proxy.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxies {
-    http: Option<Proxy>,
-    https: Option<Proxy>,
+    http: Option<Arc<Proxy>>,
+    https: Option<Arc<Proxy>>,
     /// Matches what is *not* exempt; none exempts everything.
     through: Option<Arc<Matcher>>,
 }
@@ -91,8 +91,8 @@ impl Proxies {
                 .unwrap_or_default(),
         };
         Ok(Self {
-            http: parse(http)?,
-            https: parse(https)?,
+            http: parse(http)?.map(Arc::new),
+            https: parse(https)?.map(Arc::new),
             through: through(&exempt),
         })
     }
@@ -102,8 +102,8 @@ impl Proxies {
         let uri: Uri = format!("{endpoint}/").parse().ok()?;
         self.through.as_ref()?.intercept(&uri)?;
         match endpoint.is_https() {
-            true => self.https.as_ref(),
-            false => self.http.as_ref(),
+            true => self.https.as_deref(),
+            false => self.http.as_deref(),
         }
     }
 }
@@ -210,21 +210,33 @@ impl Proxy {
         &self.url
     }
 
-    /// The URL with its password masked, for showing what was set.
-    pub(crate) fn masked(&self) -> String {
-        let user = self
-            .url
-            .split_once("://")
-            .and_then(|(_, rest)| rest.rsplit_once('@'));
-        match user {
-            Some((user, _)) => {
-                let name = user.split(':').next().unwrap_or_default();
-                self.to_string()
-                    .replacen("://", &format!("://{name}:********@"), 1)
+    /// What it means that it answered `CONNECT`, or a request that was not for itself, with
+    /// `status`.
+    pub(crate) fn refusal(&self, status: StatusCode) -> String {
+        let hint = match status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED if self.authorization().is_some() => {
+                ": it does not accept the user name and password of the `proxy` setting"
             }
-            None => self.to_string(),
-        }
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                ": it wants a user name and password (`proxy` = http://user:password@host:port)"
+            }
+            _ => "",
+        };
+        format!("it refused with status {status}{hint}")
     }
+}
+
+/// A proxy's URL as it may be shown, right or wrong: without its password.
+pub(crate) fn masked(url: &str) -> String {
+    let Some((before, host)) = url.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    let (scheme, user) = before.split_once("://").unwrap_or(("", before));
+    let colon = if scheme.is_empty() { "" } else { "://" };
+    // A user name alone may be a token.
+    let name = user.split_once(':').map(|(name, _)| format!("{name}:"));
+    let name = name.unwrap_or_default();
+    format!("{scheme}{colon}{name}********@{host}")
 }
 
 impl fmt::Display for Proxy {
@@ -377,7 +389,17 @@ mod tests {
         }
         let proxy = Proxy::parse("socks5://me:p%40ss@p").unwrap();
         assert_eq!(proxy.credentials(), Some(("me", "p@ss")));
-        assert_eq!(proxy.masked(), "socks5://me:********@p:1080");
+        let rows = [
+            ("socks5://me:p%40ss@p", "socks5://me:********@p"),
+            ("http://me:a://b@c@p:1", "http://me:********@p:1"),
+            ("me:secret@p", "me:********@p"),
+            ("http://token@p", "http://********@p"),
+            ("http://p:1", "http://p:1"),
+            ("none", "none"),
+        ];
+        for (url, expected) in rows {
+            assert_eq!(masked(url), expected, "{url}");
+        }
         let wrong = proxies(&[("https_proxy", "ftp://me:secret@p")]).unwrap_err();
         assert!(
             wrong.starts_with("https_proxy is wrong") && !wrong.contains("secret"),

@@ -26,9 +26,10 @@ pub(crate) struct TlsSetup {
     pub(crate) min_version: TlsVersion,
 }
 
-/// A version of TLS.
+/// A version of TLS, for [`tls_min_version`](crate::UploaderBuilder::tls_min_version).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum TlsVersion {
+#[non_exhaustive]
+pub enum TlsVersion {
     /// 1.2, of 2008: the oldest that is still safe.
     #[default]
     V1_2,

@@ -12,10 +12,11 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::model::{Endpoint, Failure, FailureKind, chain};
+use crate::network::Proxy;
 use crate::transport::body::{BodyFate, OutgoingBody};
 use crate::transport::flight::Boarding;
 use crate::transport::metered::Metered;
-use crate::transport::wire::{Gauge, PlainProxy, Wire};
+use crate::transport::wire::{Gauge, Wire};
 
 /// How long a connection may take to be ready again after an answer was read whole. It is a matter
 /// of the task's next turn; a connection that needs longer is not worth keeping.
@@ -30,7 +31,7 @@ pub(crate) struct Connection {
     written: Arc<AtomicU64>,
     address: String,
     proxy: Option<String>,
-    plain_proxy: Option<PlainProxy>,
+    plain_proxy: Option<Proxy>,
     /// Since the last answer, if there was one.
     idle_since: Option<Instant>,
     in_flight: bool,
@@ -82,7 +83,7 @@ impl Connection {
     }
 
     /// The proxy that reads its requests, if there is one.
-    pub(crate) fn plain_proxy(&self) -> Option<&PlainProxy> {
+    pub(crate) fn plain_proxy(&self) -> Option<&Proxy> {
         self.plain_proxy.as_ref()
     }
 

@@ -14,7 +14,7 @@ use crate::network::{Kind, Proxies, Proxy, explain};
 use crate::transport::proxy::{self, Target};
 use crate::transport::race::{interleave, race};
 use crate::transport::socket::Socket;
-use crate::transport::wire::{Dial, Dialing, Gauge, PlainProxy, Stream, Wire};
+use crate::transport::wire::{Dial, Dialing, Gauge, Stream, Wire};
 
 /// Dials hosts of the internet. DNS is asked anew for every connection: an address that failed may
 /// have been replaced.
@@ -84,13 +84,13 @@ struct Leg {
 }
 
 impl Leg {
-    fn wire(self, proxy: Option<&Proxy>, plain_proxy: Option<PlainProxy>) -> Wire {
+    fn wire(self, proxy: Option<&Proxy>, plain_proxy: Option<&Proxy>) -> Wire {
         Wire {
             stream: self.stream,
             gauge: self.gauge,
             address: self.address.to_string(),
             proxy: proxy.map(Proxy::to_string),
-            plain_proxy,
+            plain_proxy: plain_proxy.cloned(),
         }
     }
 }
@@ -110,9 +110,8 @@ impl Internet {
         };
         let leg = match proxy.kind() {
             Kind::Http { .. } if !endpoint.is_https() => {
-                let authorization = proxy.authorization().cloned();
                 let leg = self.to_proxy(proxy).await?;
-                return Ok(leg.wire(Some(proxy), Some(PlainProxy { authorization })));
+                return Ok(leg.wire(Some(proxy), Some(proxy)));
             }
             Kind::Socks { finds_names: false } => self.by_address(proxy, &target).await?,
             _ => {

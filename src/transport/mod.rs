@@ -24,6 +24,7 @@ pub(crate) mod wire;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use http::header::{HOST, PROXY_AUTHORIZATION};
 use http_body_util::BodyExt;
 
@@ -33,6 +34,7 @@ pub(crate) use idle::Reuse;
 pub(crate) use internet::Internet;
 
 use crate::model::{Answer, Endpoint, Failure, FailureKind, Request};
+use crate::network::Proxy;
 use crate::transport::body::{BodyFate, OutgoingBody};
 use crate::transport::connection::{Connection, NoAnswer};
 use crate::transport::idle::Idle;
@@ -146,6 +148,9 @@ impl Transport {
             unanswered
         })?;
         flight.answered(fate.is_complete());
+        if let Some(failure) = refused(endpoint, &connection, &answer) {
+            return Err(failure.into());
+        }
         // An early answer leaves half a body on the connection: it is killed.
         if fate.is_complete() {
             connection.rest();
@@ -196,19 +201,28 @@ fn outgoing(
     *headers = request.headers;
     let host = http::HeaderValue::from_str(endpoint.authority());
     headers.insert(HOST, host.map_err(|error| malformed(error.into()))?);
-    if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.clone()) {
-        headers.insert(PROXY_AUTHORIZATION, authorization);
+    if let Some(authorization) = proxy.and_then(Proxy::authorization) {
+        headers.insert(PROXY_AUTHORIZATION, authorization.clone());
     }
     Ok((outgoing, fate))
+}
+
+/// The failure of a request that the proxy did not let through. Nobody else sends this status.
+fn refused(endpoint: &Endpoint, connection: &Connection, answer: &Answer) -> Option<Failure> {
+    let proxy = connection.plain_proxy()?;
+    if answer.status != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        return None;
+    }
+    let why = proxy.refusal(answer.status);
+    let message = format!("no connection to {endpoint} through the proxy {proxy}: {why}");
+    Some(Failure::new(FailureKind::Connect, message))
 }
 
 /// Length of the head that hyper writes for `request`, without what it adds by itself.
 fn head_len(request: &http::Request<OutgoingBody>) -> u64 {
     let line = request.method().as_str().len() + " HTTP/1.1\r\n ".len();
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or(1, |it| it.as_str().len());
+    // The whole URL where a proxy reads it.
+    let target = request.uri().to_string().len();
     let headers = request.headers().iter();
     let headers: usize = headers
         .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())

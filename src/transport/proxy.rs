@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{Method, Request, Uri, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
@@ -56,7 +56,7 @@ pub(crate) async fn tunnel(
         let answer = sender.send_request(request).await.map_err(broken)?;
         match answer.status() {
             status if status.is_success() => hyper::upgrade::on(answer).await.map_err(broken),
-            status => Err(refused(status, proxy.authorization().is_some())),
+            status => Err(proxy.refusal(status)),
         }
     };
     // By its own type the compiler cannot prove that it may move between threads.
@@ -92,20 +92,6 @@ fn bytes_of(upgraded: Upgraded) -> Result<Box<dyn Stream>, String> {
         return Err("it sent bytes of its own".to_owned());
     }
     Ok(parts.io.into_inner())
-}
-
-/// What a proxy's refusal means.
-fn refused(status: StatusCode, has_credentials: bool) -> String {
-    let hint = match status {
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED if has_credentials => {
-            ": it does not accept the user name and password of the `proxy` setting"
-        }
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            ": it wants a user name and password (`proxy` = http://user:password@…)"
-        }
-        _ => "",
-    };
-    format!("it refused to connect with status {status}{hint}")
 }
 
 /// Has a SOCKS5 proxy carry bytes to `target`. The error says what it answered.

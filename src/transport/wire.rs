@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::model::{Endpoint, Failure};
+use crate::network::Proxy;
 
 /// A byte stream to a host.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -39,16 +40,9 @@ pub(crate) struct Wire {
     pub(crate) address: String,
     /// The proxy it goes through, without credentials.
     pub(crate) proxy: Option<String>,
-    /// What a request must say beyond its own, when it goes through a proxy that reads it: the
-    /// request line then names the whole URL, and this is the value of `Proxy-Authorization`.
-    pub(crate) plain_proxy: Option<PlainProxy>,
-}
-
-/// A proxy that forwards requests instead of bytes: plain HTTP through an HTTP proxy.
-#[derive(Clone)]
-pub(crate) struct PlainProxy {
-    /// Value of `Proxy-Authorization`, if it wants one. Secret.
-    pub(crate) authorization: Option<http::HeaderValue>,
+    /// The proxy, when it forwards requests instead of bytes: plain HTTP through an HTTP proxy. The
+    /// request line then names the whole URL, and the proxy's authorization goes with each request.
+    pub(crate) plain_proxy: Option<Proxy>,
 }
 
 /// What [`Dial::dial`] answers.
