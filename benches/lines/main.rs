@@ -17,6 +17,7 @@
 //! that does nothing else.
 
 mod contestant;
+mod fate;
 mod hop;
 mod measure;
 mod network;

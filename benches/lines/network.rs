@@ -13,7 +13,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Failure;
-use crate::hop::{FAR, Hop, NEAR, READY};
+use crate::fate::Hop;
+use crate::hop::{FAR, NEAR, READY};
 
 /// Addresses: the hop's two ends, and the two of the cable behind the router.
 const NEAR_IP: &str = "10.210.0.1";

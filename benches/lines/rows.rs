@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::contestant::Contestant::{self, Curl, Haul, Node, Python, Raw, RawHashed};
-use crate::hop::{Hop, LineFault};
+use crate::fate::{Hop, LineFault};
 use crate::network::{self, Shape};
 
 /// The five that run wherever it is not said otherwise.
