@@ -98,6 +98,8 @@ pub(crate) struct Overrides {
     pub(crate) context_expired: bool,
     /// The upload id in the request is forgotten, for good: 612.
     pub(crate) upload_expired: bool,
+    /// The first part of the upload in the request is forgotten, for good.
+    pub(crate) part_expired: bool,
     /// A ctx that has already been used by a bput is refused: 701.
     pub(crate) replayed_context_refused: bool,
 }

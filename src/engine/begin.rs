@@ -76,6 +76,7 @@ impl Engine {
             self.budget.hear();
         }
         self.skip_touched();
+        self.list_what_is_left();
         self.phase = Phase::Sending;
     }
 

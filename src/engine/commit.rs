@@ -70,6 +70,8 @@ pub(crate) enum CommitVerdict {
     LookElseGiveUp,
     StoredWithoutCallback,
     RestartLane(u64),
+    /// A part is not what it was: the list tells which.
+    List,
     StartOver,
     InLanes,
     RenewToken,
@@ -118,8 +120,8 @@ pub(crate) fn commit_verdict(failure: &Failure, at: Circumstances) -> CommitVerd
             false => V::Unknown,
         },
         K::Mismatch => V::StartOver,
-        // A part is gone, or is another one: the journal knows better than the service has it.
-        K::BadRequest if at.protocol == Protocol::Parts => V::StartOver,
+        // A part is gone, or is another one.
+        K::BadRequest if at.protocol == Protocol::Parts => V::List,
         _ if may_have_happened(failure) => match (at.protocol, at.can_stat) {
             (Protocol::Blocks, _) if repeatable => V::Again,
             (_, true) => V::Look,
@@ -218,6 +220,7 @@ impl Engine {
                 self.phase = Phase::Sending;
                 self.restart_lane(now, lane, failure);
             }
+            V::List => self.list_after(failure),
             V::StartOver => {
                 self.start_over(
                     now,
@@ -237,7 +240,7 @@ impl Engine {
                 self.quiet_until = self.wait_after(now, failure, failures, None, false);
             }
             V::Look => self.look(now, failure, NotFound::Again),
-            V::LookElseStartOver => self.look(now, failure.clone(), NotFound::StartOver(failure)),
+            V::LookElseStartOver => self.look_else_start_over(now, failure),
             V::LookElseGiveUp => self.look(now, failure.clone(), NotFound::GiveUp(failure)),
             V::Again | V::NextHost | V::Resend => {
                 let skip = verdict == V::NextHost && self.hosts.has_other(now, work.host);
@@ -295,6 +298,11 @@ impl Engine {
             commit.not_before = until;
             commit.not_found = not_found;
         });
+    }
+
+    /// The upload id is gone: because the commit took effect, or all of it goes again.
+    pub(crate) fn look_else_start_over(&mut self, now: Moment, failure: Failure) {
+        self.look(now, failure.clone(), NotFound::StartOver(failure));
     }
 
     fn send_commit(&mut self, now: Moment) {

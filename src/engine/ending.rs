@@ -45,6 +45,7 @@ impl Engine {
         self.open.clear();
         self.unchecked.clear();
         self.rechecking = None;
+        self.listing = None;
         self.untouched = 0;
         self.complete = 0;
         self.safe_bytes = 0;

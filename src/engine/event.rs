@@ -85,6 +85,18 @@ pub enum Effect {
         /// How the object was sent: its hash may depend on it.
         layout: Layout,
     },
+    /// Ask what the service has under this upload id, from a lane on. → [`Event::Listed`] or
+    /// [`Event::Failed`].
+    List {
+        /// This attempt.
+        attempt: AttemptId,
+        /// Where.
+        host: HostIndex,
+        /// Which upload id.
+        upload_id: String,
+        /// Index of the first lane that is asked for.
+        from: u64,
+    },
     /// Ask for a fresh token. → [`Event::TokenRenewed`] or [`Event::TokenUnavailable`].
     RenewToken,
     /// Give up this attempt and close its connection. No event is due any more.
@@ -162,6 +174,17 @@ pub enum Event {
         /// Which attempt.
         attempt: AttemptId,
     },
+    /// A page of what the service has under an upload id.
+    Listed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What it has, in order, from the lane that was asked for.
+        lanes: Vec<Listed>,
+        /// The lane that the next page begins with; none after the last page.
+        next: Option<u64>,
+        /// The service's clock by this answer, in seconds since 1970.
+        server_time: Option<u64>,
+    },
     /// Stat answered.
     Stated {
         /// Which attempt.
@@ -219,6 +242,17 @@ pub enum Event {
     Stop,
     /// Time passed: what [`next_wakeup`](crate::engine::Engine::next_wakeup) named is due.
     Woken,
+}
+
+/// A lane as the service's list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its index, from 0.
+    pub lane: u64,
+    /// Its length in bytes.
+    pub len: u64,
+    /// What the service would give for it: the receipt's text.
+    pub receipt: String,
 }
 
 /// What stat found under the key.
@@ -279,6 +313,11 @@ pub enum Notice {
     StartedOver {
         /// Why, in words.
         why: &'static str,
+    },
+    /// The service does not tell what it has; the upload goes on without comparing.
+    NotListed {
+        /// What it said.
+        failure: Failure,
     },
     /// The form upload failed too often; the object goes in lanes.
     FormGivenUp,

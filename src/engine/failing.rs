@@ -33,6 +33,7 @@ impl Engine {
             WorkKind::Segment { lane, len } => self.segment_failed(now, &work, lane, len, failure),
             WorkKind::Commit => self.commit_failed(now, &work, failure),
             WorkKind::Stat => self.stat_failed(now, failure),
+            WorkKind::List => self.list_failed(now, &work, failure),
         }
     }
 

@@ -28,6 +28,7 @@ pub mod event;
 mod failing;
 mod hosts;
 mod lane;
+mod listing;
 pub mod patience;
 pub mod plan;
 pub mod record;
@@ -45,6 +46,7 @@ use crate::engine::commit::Commit;
 use crate::engine::event::{AttemptId, Effect, Event, HostIndex, Moment, Outcome, RecordId};
 use crate::engine::hosts::Hosts;
 use crate::engine::lane::Lane;
+use crate::engine::listing::Listing;
 pub use crate::engine::patience::Limits;
 use crate::engine::patience::{Pulse, Watch};
 use crate::engine::plan::{Layout, Sizer, Wishes};
@@ -90,6 +92,8 @@ pub struct Engine {
     unchecked: BTreeSet<u64>,
     /// The lane that is being compared with the source.
     rechecking: Option<u64>,
+    /// The service is being asked what it has.
+    listing: Option<Listing>,
     complete: u64,
     safe_bytes: u64,
     attempts: BTreeMap<AttemptId, Work>,
@@ -157,6 +161,7 @@ pub(crate) enum WorkKind {
     Segment { lane: u64, len: u64 },
     Commit,
     Stat,
+    List,
 }
 
 impl Engine {
@@ -183,6 +188,7 @@ impl Engine {
             open: BTreeSet::new(),
             unchecked: BTreeSet::new(),
             rechecking: None,
+            listing: None,
             complete: 0,
             safe_bytes: 0,
             attempts: BTreeMap::new(),
@@ -228,6 +234,15 @@ impl Engine {
             } => {
                 self.hear_clock(server_time);
                 self.sent(now, attempt, receipt, digest);
+            }
+            Event::Listed {
+                attempt,
+                lanes,
+                next,
+                server_time,
+            } => {
+                self.hear_clock(server_time);
+                self.listed(now, attempt, &lanes, next);
             }
             Event::Committed { attempt } => self.committed(attempt),
             Event::Stated { attempt, found } => self.stated(now, attempt, found),
@@ -318,6 +333,7 @@ impl Engine {
         }
         if !self.token.renewing && self.quiet_until <= now {
             self.begin_if_due(now);
+            self.list_if_due(now);
             self.fill_window(now);
             self.commit_if_due(now);
         }
@@ -332,7 +348,10 @@ impl Engine {
         }
         let due = match &self.phase {
             Phase::Beginning(begin) => begin.due(),
-            Phase::Sending => self.lane_due(),
+            Phase::Sending => match &self.listing {
+                Some(listing) => listing.due(),
+                None => self.lane_due(),
+            },
             Phase::Committing(commit) => commit.due(),
             Phase::Looking | Phase::Finished => None,
         };

@@ -10,7 +10,7 @@ use crate::model::{ByteSpan, Failure, FailureKind};
 
 /// How often one lane may start again from its first byte. More would be a service that forgets
 /// what it acknowledges, and a loop that sends for ever.
-const LANE_RESTARTS_MAX: u32 = 3;
+pub(crate) const LANE_RESTARTS_MAX: u32 = 3;
 
 /// Failures in a row after which a lane no longer follows the endpoint that its receipt names.
 const NAMED_HOST_FAILURES_MAX: u32 = 2;
@@ -18,7 +18,7 @@ const NAMED_HOST_FAILURES_MAX: u32 = 2;
 impl Engine {
     /// Begins segments until the window is full or no lane is due.
     pub(crate) fn fill_window(&mut self, now: Moment) {
-        if !matches!(self.phase, Phase::Sending) {
+        if !matches!(self.phase, Phase::Sending) || self.listing.is_some() {
             return;
         }
         while self.lanes_in_flight() < self.window() {

@@ -19,6 +19,7 @@ impl Engine {
         self.complete == self.layout.lane_count(self.job.size)
             && self.unchecked.is_empty()
             && self.recording.is_empty()
+            && self.listing.is_none()
     }
 
     /// Has one lane compared with the source, if none is: a half-sent one first, since it cannot go

@@ -161,6 +161,7 @@ fn operation(effect: &Effect) -> &'static str {
         },
         Effect::Abandon { .. } => "abort",
         Effect::Stat { .. } => "stat",
+        Effect::List { .. } => "list",
         _ => "request",
     }
 }

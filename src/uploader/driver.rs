@@ -191,7 +191,8 @@ fn attempt_of(effect: &Effect) -> Option<AttemptId> {
         Effect::Initiate { attempt, .. }
         | Effect::Send { attempt, .. }
         | Effect::Commit { attempt, .. }
-        | Effect::Stat { attempt, .. } => Some(*attempt),
+        | Effect::Stat { attempt, .. }
+        | Effect::List { attempt, .. } => Some(*attempt),
         _ => None,
     }
 }

@@ -80,6 +80,15 @@ impl Executor {
                 let stated = self.stat(attempt, not_before, layout).await;
                 or_failed(attempt, &flying, stated)
             }
+            Effect::List {
+                attempt,
+                host,
+                upload_id,
+                from,
+            } => {
+                let listed = self.list(attempt, host, (&upload_id, from), &flying).await;
+                or_failed(attempt, &flying, listed)
+            }
             Effect::RenewToken => match self.permit.renew().await {
                 true => Event::TokenRenewed,
                 false => Event::TokenUnavailable,
@@ -323,7 +332,7 @@ impl Executor {
         ByteSpan::new(0, self.source.source().len())
     }
 
-    fn upload(&self, id: &str) -> Result<Upload, Failure> {
+    pub(super) fn upload(&self, id: &str) -> Result<Upload, Failure> {
         let id = UploadId::new(id).ok_or_else(|| bug("a recorded upload id is none"))?;
         Ok(Upload::new(&self.bucket, self.key(), &id))
     }
@@ -384,7 +393,7 @@ fn or_failed(attempt: AttemptId, flying: &Flying, result: Result<Event, Failure>
     })
 }
 
-fn server_seconds(answer: &Answer) -> Option<u64> {
+pub(super) fn server_seconds(answer: &Answer) -> Option<u64> {
     failure::server_time(answer).map(clock::unix_seconds)
 }
 

@@ -12,6 +12,7 @@ mod driver;
 mod effects;
 mod hashes;
 mod meter;
+mod parts;
 mod proof;
 mod recorder;
 mod settle;
@@ -201,6 +202,10 @@ fn hear(notice: &Notice, meter: &Meter) {
             meter.safe(0);
             Event::Notice(format!("the upload starts over: {why}"))
         }
+        Notice::NotListed { failure } => Event::Notice(format!(
+            "the service does not tell which parts it has: {failure}; the upload goes on without \
+             comparing"
+        )),
         Notice::FormGivenUp => {
             Event::Notice("one request for all failed; the file goes in lanes".to_owned())
         }

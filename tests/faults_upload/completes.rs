@@ -155,6 +155,12 @@ const ANSWERED: &[Row] = &[
         Void::Everything,
     ),
     (
+        "a part is gone before complete",
+        "[[fault]]\noperation = COMMIT\nnth = 1\nexpire = 'part'",
+        V2,
+        Void::Nothing,
+    ),
+    (
         "a ctx is gone before a chunk",
         "[[fault]]\noperation = SEGMENT\nnth = 2\nexpire = 'ctx'",
         V1,

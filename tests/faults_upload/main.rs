@@ -6,5 +6,6 @@
 mod completes;
 mod connections;
 mod refusals;
+mod resumes;
 mod sizes;
 mod world;

@@ -112,6 +112,7 @@ impl Effects {
         self.omit_reqid |= fault.omit_reqid;
         self.overrides.token_expired |= fault.expire == Some(Expire::Token);
         self.overrides.context_expired |= fault.expire == Some(Expire::Ctx);
+        self.overrides.part_expired |= fault.expire == Some(Expire::Part);
         self.overrides.upload_expired |= fault.expire == Some(Expire::UploadId);
         self.overrides.replayed_context_refused |= fault.refuse_replayed_ctx;
     }

@@ -207,6 +207,8 @@ pub enum Expire {
     Ctx,
     /// The upload id in the request, for good: 612.
     UploadId,
+    /// The first part of the upload in the request, for good: lists go without it, and complete is 400.
+    Part,
     /// The token of this request: 401.
     Token,
 }

@@ -118,6 +118,21 @@ impl Store {
         self.run(move |inner| inner.parts(&folder)).await
     }
 
+    /// Forgets the part with the lowest number, for good.
+    pub(crate) async fn remove_first_part(&self, id: &str) -> Result<(), StoreError> {
+        let Some(folder) = layout::upload_folder(id) else {
+            return Ok(());
+        };
+        self.run(move |inner| {
+            let _held = inner.locks.hold(&[&folder])?;
+            if let Some(first) = inner.parts(&folder)?.first() {
+                inner.records.remove(&layout::part(&folder, first.number))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Forgets an upload and its parts, for good; says whether it was there. Its bytes stay with
     /// the object that they have become part of, or are swept.
     pub(crate) async fn remove_upload(&self, id: &str) -> Result<bool, StoreError> {

@@ -175,6 +175,9 @@ impl Service {
         if overrides.upload_expired {
             self.store.remove_upload(&path.upload_id).await?;
         }
+        if overrides.part_expired {
+            self.store.remove_first_part(&path.upload_id).await?;
+        }
         let now = clock::unix_seconds(clock::wall());
         self.store
             .upload(&path.upload_id)

@@ -96,6 +96,12 @@ fn succeed(effect: &Effect) -> Option<Event> {
             server_time: None,
         },
         Effect::Commit { attempt, .. } => Event::Committed { attempt: *attempt },
+        Effect::List { attempt, .. } => Event::Listed {
+            attempt: *attempt,
+            lanes: Vec::new(),
+            next: None,
+            server_time: None,
+        },
         Effect::Stat { attempt, .. } => Event::Stated {
             attempt: *attempt,
             found: Found::Nothing,

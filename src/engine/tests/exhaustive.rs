@@ -181,6 +181,9 @@ fn fates(world: &World, effect: &Effect, purse: Purse) -> Vec<Fate> {
             if !matches!(effect, Effect::Stat { .. }) {
                 fates.push(Fate::Forgotten);
             }
+            if matches!(effect, Effect::List { .. }) || is_complete(effect) {
+                fates.push(Fate::PartLost);
+            }
         }
         if is_send {
             fates.push(Fate::Fails(FailureKind::Mismatch));
@@ -190,6 +193,11 @@ fn fates(world: &World, effect: &Effect, purse: Purse) -> Vec<Fate> {
         }
     }
     fates
+}
+
+fn is_complete(effect: &Effect) -> bool {
+    let parts = Protocol::Parts;
+    matches!(effect, Effect::Commit { protocol, .. } if *protocol == parts)
 }
 
 fn spend(purse: Purse, fate: &Fate) -> Purse {

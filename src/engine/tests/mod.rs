@@ -6,6 +6,7 @@ mod exhaustive;
 mod failures;
 mod limits;
 mod line;
+mod listing;
 mod patience;
 mod rules;
 mod seeded;

@@ -106,7 +106,7 @@ fn commit_rows() -> Vec<CommitRow> {
         ),
         (K::InvalidContext, Blocks, true, false, false, V::StartOver),
         (K::Mismatch, Blocks, true, false, false, V::StartOver),
-        (K::BadRequest, Parts, true, false, false, V::StartOver),
+        (K::BadRequest, Parts, true, false, false, V::List),
         (K::BadRequest, Blocks, true, false, false, V::GiveUp),
         (K::ChecksumRefused, Form, true, false, false, V::Resend),
         (K::BodyLimit, Form, true, false, false, V::InLanes),

@@ -19,6 +19,7 @@ fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
         20 => Just(Fate::Answered),
         2 => Just(Fate::AnswerLost),
+        1 => Just(Fate::PartLost),
         1 => Just(Fate::CrashBefore),
         1 => Just(Fate::CrashAfter),
         1 => Just(Fate::Fails(FailureKind::Connect)),

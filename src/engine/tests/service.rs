@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::event::{Effect, Event};
+use crate::engine::event::{Effect, Event, Listed};
 use crate::engine::plan::Protocol;
 use crate::engine::record::{Digest, Receipt};
 use crate::engine::tests::world::World;
@@ -68,7 +68,7 @@ impl World {
                     return refused(FailureKind::NoSuchUpload);
                 };
                 parts.insert(lane_span.offset, piece);
-                format!("part-{}", lane_span.offset)
+                etag(&piece)
             }
             None => {
                 let before = after.as_ref().map(|receipt| receipt.text.clone());
@@ -136,10 +136,14 @@ impl World {
             }
             Protocol::Parts => {
                 let id = upload_id.clone().unwrap_or_default();
-                self.service
-                    .uploads
-                    .remove(&id)
-                    .map(|parts| parts.into_values().collect())
+                let parts = self.service.uploads.get(&id);
+                let etags = parts.map(|parts| parts.values().map(etag).collect::<Vec<_>>());
+                let asked = receipts.iter().map(|receipt| receipt.text.clone());
+                if etags.is_some_and(|etags| etags != asked.collect::<Vec<_>>()) {
+                    return refused(FailureKind::BadRequest);
+                }
+                let parts = self.service.uploads.remove(&id);
+                parts.map(|parts| parts.into_values().collect())
             }
         };
         if self.service.refuses_second && self.service.object.is_some() {
@@ -155,6 +159,63 @@ impl World {
             (None, _) => refused(FailureKind::InvalidContext),
         }
     }
+}
+
+impl World {
+    /// A page of two of the parts that there are.
+    pub(crate) fn list(&mut self, effect: &Effect) -> Event {
+        let Effect::List {
+            attempt,
+            upload_id,
+            from,
+            ..
+        } = effect
+        else {
+            unreachable!("only lists list");
+        };
+        let Some(parts) = self.service.uploads.get(upload_id) else {
+            self.excused += self.acknowledged_bytes();
+            return Event::Failed {
+                attempt: *attempt,
+                failure: Failure::new(FailureKind::NoSuchUpload, "forgotten"),
+                server_time: None,
+            };
+        };
+        let lane_len = self.engine.layout().lane_len;
+        let listed = |(offset, piece): (&u64, &Piece)| Listed {
+            lane: offset / lane_len,
+            len: piece.0.len,
+            receipt: etag(piece),
+        };
+        let all = parts
+            .iter()
+            .map(listed)
+            .filter(|listed| listed.lane >= *from);
+        let mut lanes: Vec<Listed> = all.collect();
+        let next = lanes.get(PAGE_LEN).map(|listed| listed.lane);
+        lanes.truncate(PAGE_LEN);
+        Event::Listed {
+            attempt: *attempt,
+            lanes,
+            next,
+            server_time: Some(5),
+        }
+    }
+
+    /// Every upload loses its first part.
+    pub(crate) fn lose_parts(&mut self) {
+        for parts in self.service.uploads.values_mut() {
+            self.excused += parts.pop_first().map_or(0, |(_, (span, _))| span.len);
+        }
+    }
+}
+
+/// Parts on one page of the modelled list.
+const PAGE_LEN: usize = 2;
+
+/// Stands for a part's etag.
+fn etag((span, version): &Piece) -> String {
+    format!("part-{}-{}-{version}", span.offset, span.len)
 }
 
 /// Stands for the SHA-1 of that stretch of that version.

@@ -34,6 +34,8 @@ pub(crate) enum Fate {
     Fails(FailureKind),
     /// The service forgets what it acknowledged so far, then handles it.
     Forgotten,
+    /// The service loses the first part of each upload, then handles it.
+    PartLost,
     /// The process dies before it happens.
     CrashBefore,
     /// The process dies after it happened.
@@ -134,6 +136,11 @@ impl World {
                 }
                 self.service.contexts.clear();
                 self.service.uploads.clear();
+                let event = self.happen(&effect);
+                self.deliver(event);
+            }
+            Fate::PartLost => {
+                self.lose_parts();
                 let event = self.happen(&effect);
                 self.deliver(event);
             }
@@ -304,7 +311,7 @@ impl World {
         let lost = match fate {
             Fate::AnswerLost | Fate::CrashBefore | Fate::CrashAfter | Fate::Hangs => true,
             Fate::Fails(kind) => matches!(kind, FailureKind::Broken | FailureKind::Server),
-            Fate::Answered | Fate::ReadEarlier | Fate::Forgotten => false,
+            Fate::Answered | Fate::ReadEarlier | Fate::Forgotten | Fate::PartLost => false,
         };
         match effect {
             Effect::Commit { .. } => {
@@ -392,6 +399,7 @@ impl World {
                     found,
                 })
             }
+            Effect::List { .. } => Some(self.list(effect)),
             Effect::RenewToken => Some(Event::TokenRenewed),
             Effect::Record { id, record } => {
                 if matches!(record, Record::Begun { .. }) {
@@ -434,7 +442,8 @@ pub(crate) fn attempt_of(effect: &Effect) -> Option<AttemptId> {
         Effect::Initiate { attempt, .. }
         | Effect::Send { attempt, .. }
         | Effect::Commit { attempt, .. }
-        | Effect::Stat { attempt, .. } => Some(*attempt),
+        | Effect::Stat { attempt, .. }
+        | Effect::List { attempt, .. } => Some(*attempt),
         _ => None,
     }
 }
