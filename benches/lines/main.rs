@@ -102,7 +102,8 @@ fn bench(options: &Options) -> Result<(), Failure> {
     rows.retain(|row| options.wants(row.name));
     if options.is_list {
         for row in &rows {
-            println!("{:<12} {}", row.name, row.story);
+            let minutes = row.line_time().as_secs_f64() / 60.0;
+            println!("{:<12} {:4.1} min each  {}", row.name, minutes, row.story);
         }
         return Ok(());
     }

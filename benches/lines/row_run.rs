@@ -180,11 +180,13 @@ fn run_upload(task: &Task, contestant: Contestant) -> Result<Outcome, Failure> {
 
 /// The row's fault plan as a file, if it has one.
 fn write_plan(task: &Task) -> Result<Option<PathBuf>, Failure> {
-    if task.row.server_faults.is_empty() {
+    if task.row.body_fault.is_empty() {
         return Ok(None);
     }
     let path: &Path = &task.scratch.join("faults.toml");
-    File::create(path)?.write_all(task.row.server_faults.as_bytes())?;
+    let operations = r#"operation = ["mkblk", "bput", "part", "form"]"#;
+    let plan = format!("[[fault]]\n{operations}\n{}\n", task.row.body_fault);
+    File::create(path)?.write_all(plan.as_bytes())?;
     Ok(Some(path.to_owned()))
 }
 

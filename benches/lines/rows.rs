@@ -17,8 +17,9 @@ pub(crate) struct Row {
     pub(crate) size: u64,
     /// None: over loopback, as fast as the machine.
     pub(crate) line: Option<Shape>,
-    /// Fault plan of the server, in TOML.
-    pub(crate) server_faults: &'static str,
+    /// What the server does wrong with requests that carry bytes of the object: the rest of a fault
+    /// in its plan's TOML; empty for nothing.
+    pub(crate) body_fault: &'static str,
     /// Further flags of haul; none but where the row is about them.
     pub(crate) haul_flags: &'static [&'static str],
     pub(crate) contestants: &'static [Contestant],
@@ -44,7 +45,7 @@ impl Row {
     /// The same without what goes wrong by plan: latency and loss are the line's own.
     pub(crate) fn without_faults(&self) -> Self {
         let mut row = self.clone();
-        row.server_faults = "";
+        row.body_fault = "";
         if let Some(line) = &mut row.line {
             line.hop.fault = None;
         }
@@ -84,7 +85,7 @@ fn plain(name: &'static str, story: &'static str, size: u64, rate: u64, queue: u
             queue_bytes: queue,
             hop: Hop::default(),
         }),
-        server_faults: "",
+        body_fault: "",
         haul_flags: &[],
         contestants: ALL,
     }
@@ -120,7 +121,7 @@ pub(crate) fn all() -> Vec<Row> {
         story: "1 GiB over loopback",
         size: 1 << 30,
         line: None,
-        server_faults: "",
+        body_fault: "",
         haul_flags: &[],
         contestants: &[Raw, RawHashed, Haul, Curl, Python, Node],
     });
@@ -150,32 +151,70 @@ fn slow_lines() -> Vec<Row> {
     ]
 }
 
+/// What goes wrong here goes wrong in the middle of a file that takes 16 s: a fault's price stands out.
 fn faulty_lines() -> Vec<Row> {
+    let middle = |name, story| plain(name, story, 16_000_000, 8_000_000, 250_000);
+    let half = 8_000_000;
     vec![
         with_fault(
-            plain(
+            middle(
                 "blackhole",
                 "16 MB at 8 Mbit/s, a connection falls silent at 8 MB",
-                16_000_000,
-                8_000_000,
-                250_000,
             ),
-            LineFault::BlackHole {
-                after_bytes: 8_000_000,
-            },
+            LineFault::BlackHole { after_bytes: half },
         ),
         Row {
-            server_faults: "[[fault]]\noperation = [\"mkblk\", \"bput\", \"part\", \"form\"]\n\
-                            nth = 1\nstop_reading = { after_bytes = 300000, for = \"40s\" }\n",
+            body_fault: "nth = 1\nstop_reading = { after_bytes = 300000, for = \"40s\" }",
             haul_flags: &["--stall-timeout", "60s"],
-            ..plain(
+            ..middle(
                 "not-reading",
-                "16 MB at 8 Mbit/s, the server reads nothing for 40 s",
-                16_000_000,
-                8_000_000,
-                250_000,
+                "16 MB at 8 Mbit/s, the server stops reading one body for 40 s",
             )
         },
+        Row {
+            body_fault: "nth = 2\nhang = \"after_body\"",
+            ..middle(
+                "unanswered",
+                "16 MB at 8 Mbit/s, the second body is never answered",
+            )
+        },
+        Row {
+            body_fault: "nth = 2\nlose_answer = \"hang\"",
+            ..middle(
+                "lost-answer",
+                "16 MB at 8 Mbit/s, the second answer is lost in silence",
+            )
+        },
+        with_fault(
+            middle(
+                "dead-20s",
+                "16 MB at 8 Mbit/s, nothing passes for 20 s at 8 MB",
+            ),
+            LineFault::Dead {
+                after_bytes: half,
+                ms: 20_000,
+            },
+        ),
+        with_fault(
+            middle(
+                "flapping",
+                "16 MB at 8 Mbit/s, 8 s up, 8 s down, over and over",
+            ),
+            LineFault::Flapping {
+                up_ms: 8_000,
+                down_ms: 8_000,
+            },
+        ),
+        with_fault(
+            plain(
+                "cut-off",
+                "9 MB at 256 kbit/s, every connection is reset after 60 s",
+                9_000_000,
+                256_000,
+                32_000,
+            ),
+            LineFault::CutOff { after_ms: 60_000 },
+        ),
         with_fault(
             plain(
                 "resets",
