@@ -56,6 +56,9 @@ pub struct UploaderBuilder {
     proxy: Option<Secret>,
     no_proxy: Option<String>,
     proxy_variables: Vec<(OsString, Secret)>,
+    /// Those that the caller has worked out already.
+    #[cfg(feature = "cli")]
+    proxies: Option<Proxies>,
     tls: TlsSetup,
     state_dir: Option<PathBuf>,
     store_name: Option<String>,
@@ -255,6 +258,13 @@ impl UploaderBuilder {
         self
     }
 
+    /// These proxies, whatever else was said of them.
+    #[cfg(feature = "cli")]
+    pub(crate) fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = Some(proxies);
+        self
+    }
+
     /// A PEM file of certificate authorities to trust beside the system's: a company's own, or that
     /// of a proxy that opens TLS.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
@@ -316,7 +326,7 @@ impl UploaderBuilder {
             Some(Secret(text)) => Some(UploadToken::parse(text).map_err(wrong)?),
             None => None,
         };
-        let proxies = self.proxies()?;
+        let proxies = self.chosen_proxies()?;
         let tls = self.tls.client_config();
         let tls = tls.map_err(|failure| config(failure.message))?;
         let connect_timeout = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
@@ -365,7 +375,11 @@ impl UploaderBuilder {
         Ok(Some(Credentials::new(access_key, secret_key)))
     }
 
-    fn proxies(&self) -> Result<Proxies, Error> {
+    fn chosen_proxies(&self) -> Result<Proxies, Error> {
+        #[cfg(feature = "cli")]
+        if let Some(proxies) = &self.proxies {
+            return Ok(proxies.clone());
+        }
         let proxy = self.proxy.as_ref().map(|Secret(url)| url.as_str());
         let variable = |name: &str| {
             let mut all = self.proxy_variables.iter();

@@ -35,7 +35,10 @@ impl ConfigFile {
         let open_to_others = open_to_others(&file);
         let text = read_bounded(file).map_err(|error| unreadable(path, &error))?;
         let values = parse(path, &text)?;
-        let secret = values.iter().find(|(setting, _)| setting.secret);
+        let hidden = |(setting, texts): &&(&Setting, Vec<String>)| {
+            texts.iter().any(|text| setting.hides(text))
+        };
+        let secret = values.iter().find(hidden);
         if let (Some((setting, _)), true) = (secret, open_to_others) {
             let path = path.display();
             return Err(Error::new(

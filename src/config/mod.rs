@@ -21,6 +21,7 @@ pub(crate) use typed::Config;
 use crate::config::file::ConfigFile;
 use crate::config::value::Kind;
 use crate::error::{Error, ErrorKind};
+use crate::network::{NO_PROXY_VARIABLES, PROXY_VARIABLES, masked};
 
 /// The config file's name in its directory.
 const CONFIG_FILE: &str = "config.toml";
@@ -81,9 +82,10 @@ impl fmt::Display for Origin {
 impl Effective {
     /// The values as they may be shown: secrets masked.
     pub(crate) fn shown(&self) -> Vec<String> {
-        let mask = |text: &String| match self.setting.secret {
-            true => MASK.to_owned(),
-            false => text.clone(),
+        let mask = |text: &String| match self.setting.kind {
+            _ if self.setting.secret => MASK.to_owned(),
+            Kind::Proxy => masked(text),
+            _ => text.clone(),
         };
         self.values.iter().map(mask).collect()
     }
@@ -103,6 +105,36 @@ impl Effective {
         }
     }
 
+    /// Shows what the environment says of proxies where no setting does: of several variables the
+    /// first, with its name. It is not the setting's value; [`Config`] reads the variables itself.
+    fn inherit_proxy(&mut self, environment: &Environment) {
+        let variables: &[&str] = match self.setting.name {
+            "proxy" => &PROXY_VARIABLES,
+            "no_proxy" => &NO_PROXY_VARIABLES,
+            _ => return,
+        };
+        let set = variables.iter().find_map(|name| {
+            let text = environment.get(name)?.to_str()?;
+            Some((*name, text))
+        });
+        if let Some((name, text)) = set {
+            self.values.push(text.to_owned());
+            self.origin = Origin::Environment(name.to_owned());
+        }
+    }
+
+    /// The value, unless it only shows what the environment says.
+    fn own_value(&self) -> Option<&str> {
+        let inherited = match &self.origin {
+            Origin::Environment(name) => {
+                PROXY_VARIABLES.contains(&name.as_str())
+                    || NO_PROXY_VARIABLES.contains(&name.as_str())
+            }
+            _ => false,
+        };
+        self.value().filter(|_| !inherited)
+    }
+
     /// Every value is one that the setting takes.
     fn check(&self) -> Result<(), Error> {
         for (value, shown) in self.values.iter().zip(self.shown()) {
@@ -112,6 +144,14 @@ impl Effective {
                     ErrorKind::Config,
                     format!("{name} cannot be `{shown}`: {why}"),
                 ));
+            }
+            if self.origin == Origin::Flag && self.setting.hides(value) {
+                let name = self.name_there();
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!("{name} must not hold a password: others can see the command line"),
+                )
+                .next(format!("set {} instead", self.setting.variable())));
             }
         }
         Ok(())
@@ -162,6 +202,7 @@ impl Settings {
             row.check()?;
             if row.values.is_empty() {
                 row.values.extend(default_path(setting, environment));
+                row.inherit_proxy(environment);
             }
             rows.push(row);
         }

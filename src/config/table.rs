@@ -54,6 +54,11 @@ impl Setting {
         self.places != Places::NoFlag
     }
 
+    /// Whether `value` must not be shown: a secret, or a proxy's URL with a password.
+    pub(crate) fn hides(&self, value: &str) -> bool {
+        self.secret || self.kind == Kind::Proxy && value.contains('@')
+    }
+
     /// Whether the config file may hold it.
     pub(crate) fn in_file(&self) -> bool {
         self.places != Places::NoFile
@@ -183,6 +188,35 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "COUNT",
         kind: Kind::NumberOrAuto { min: 1, max: 16 },
         default: &["auto"],
+        ..PLAIN
+    },
+    Setting {
+        name: "proxy",
+        help: "Proxy for every host: http://, https://, socks5:// or socks5h://[user:password@]\
+               host:port, or none; without it those of the environment (https_proxy and the like)",
+        value_name: "URL",
+        kind: Kind::Proxy,
+        ..PLAIN
+    },
+    Setting {
+        name: "no_proxy",
+        help: "Hosts reached without the proxy, separated by commas; without it $no_proxy",
+        value_name: "HOSTS",
+        ..PLAIN
+    },
+    Setting {
+        name: "ca_file",
+        help: "PEM file of certificate authorities to trust beside the system's",
+        value_name: "FILE",
+        kind: Kind::Path,
+        ..PLAIN
+    },
+    Setting {
+        name: "tls_min_version",
+        help: "Oldest version of TLS to speak: 1.2 or 1.3",
+        value_name: "VERSION",
+        kind: Kind::Word(&["1.2", "1.3"]),
+        default: &["1.2"],
         ..PLAIN
     },
     Setting {

@@ -246,6 +246,74 @@ fn half_a_key_pair() {
     assert!(World::new().config().unwrap().credentials.is_none());
 }
 
+/// A proxy's password is shown nowhere, is no flag, and makes its file a private one; the
+/// environment's proxy is shown where no setting names one.
+#[test]
+fn proxies_and_their_passwords() {
+    let url = "http://me:HUSH@p:3128";
+    let shown = |world: &World, name: &str| {
+        let settings = world.settings().unwrap();
+        assert!(!format!("{settings:?}").contains("HUSH"));
+        assert!(!format!("{:?}", world.config().unwrap()).contains("HUSH"));
+        let row = settings.row(name).unwrap();
+        format!("{} [{}]", row.shown().join(","), row.origin)
+    };
+    let set = World::new().variable("HAUL_PROXY", url);
+    let masked = "http://me:********@p:3128";
+    assert_eq!(
+        shown(&set, "proxy"),
+        format!("{masked} [environment HAUL_PROXY]")
+    );
+    let theirs = World::new()
+        .variable("https_proxy", url)
+        .variable("NO_PROXY", "a, b");
+    assert_eq!(
+        shown(&theirs, "proxy"),
+        format!("{masked} [environment https_proxy]")
+    );
+    assert_eq!(shown(&theirs, "no_proxy"), "a, b [environment NO_PROXY]");
+    let none = World::new()
+        .variable("https_proxy", url)
+        .flag("proxy", "none");
+    assert_eq!(shown(&none, "proxy"), "none [flag]");
+
+    let line = format!("proxy = \"{url}\"");
+    for (story, world, expected) in [
+        (
+            "a flag",
+            World::new().flag("proxy", url),
+            "must not hold a password",
+        ),
+        (
+            "a wrong one",
+            World::new().variable("HAUL_PROXY", "ftp://me:HUSH@p"),
+            "`ftp` is no kind",
+        ),
+        (
+            "others read it",
+            World::new().file_with_mode(&line, 0o644),
+            "other users can read it",
+        ),
+    ] {
+        if cfg!(windows) && story == "others read it" {
+            continue;
+        }
+        let error = format!("{:?}", world.error());
+        assert!(
+            error.contains(expected) && !error.contains("HUSH"),
+            "{story}: {error}"
+        );
+    }
+    // What the environment says wrong matters to those who use the network only.
+    let broken = World::new().variable("ALL_PROXY", "socks4://me:HUSH@p");
+    let error = broken.config().unwrap().uploader().unwrap_err();
+    let error = format!("{error:?} {error}");
+    assert!(
+        error.contains("ALL_PROXY") && !error.contains("HUSH"),
+        "{error}"
+    );
+}
+
 /// Names that make a flag, a variable and a key; no secret is a flag; every default is a value that
 /// the setting takes.
 #[test]

@@ -10,6 +10,7 @@ use crate::devserver::DevServer;
 use crate::error::{Error, ErrorKind};
 use crate::kodo::{AccessKey, Credentials, SecretKey, UploadToken};
 use crate::model::Endpoint;
+use crate::network::{Proxies, TlsVersion};
 use crate::uploader::Protocol;
 
 /// All settings, read and checked. Its `Debug` shows no secret.
@@ -22,6 +23,10 @@ pub(crate) struct Config {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) rs_url: Option<Endpoint>,
     pub(crate) uc_urls: Vec<Endpoint>,
+    /// Or what is wrong with them: a command that needs no network does not care.
+    proxies: Result<Proxies, String>,
+    ca_file: Option<PathBuf>,
+    tls_min_version: TlsVersion,
     state_dir: Option<PathBuf>,
     pub(crate) protocol: Protocol,
     /// None: auto.
@@ -55,6 +60,12 @@ impl Config {
             endpoints: endpoints(settings, "endpoint")?,
             rs_url: endpoints(settings, "rs_url")?.pop(),
             uc_urls: endpoints(settings, "uc_url")?,
+            proxies: proxies(settings, environment),
+            ca_file: text("ca_file").map(PathBuf::from),
+            tls_min_version: match text("tls_min_version") {
+                Some("1.3") => TlsVersion::V1_3,
+                _ => TlsVersion::V1_2,
+            },
             state_dir: text("state_dir")
                 .map(PathBuf::from)
                 .or_else(|| environment.state_dir()),
@@ -82,7 +93,14 @@ impl Config {
 
     /// An uploader for Kodo, set up by these settings.
     pub(crate) fn uploader(&self) -> Result<Uploader, Error> {
-        let mut builder = self.manner();
+        let proxies = self.proxies.clone().map_err(|why| {
+            Error::new(ErrorKind::Config, why).next("correct it, or set `proxy` to none")
+        })?;
+        let mut builder = self.manner().proxies(proxies);
+        builder = builder.tls_min_version(self.tls_min_version);
+        if let Some(path) = &self.ca_file {
+            builder = builder.ca_file(path);
+        }
         if let Some(keys) = &self.credentials {
             builder = builder.credentials(keys.access_key.as_str(), keys.secret_key.expose());
         }
@@ -177,6 +195,14 @@ fn required<T>(
 ) -> Result<T, Error> {
     read(settings, name, reader)?
         .ok_or_else(|| Error::new(ErrorKind::Config, format!("`{name}` has no value")))
+}
+
+/// Which endpoint goes through which proxy: by the settings, else by the environment.
+fn proxies(settings: &Settings, environment: &Environment) -> Result<Proxies, String> {
+    let own = |name: &str| settings.row(name).and_then(Effective::own_value);
+    Proxies::new(own("proxy"), own("no_proxy"), |name| {
+        Some(environment.get(name)?.to_str()?.to_owned())
+    })
 }
 
 /// All hosts of a setting.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::model::Endpoint;
+use crate::network::Proxies;
 
 /// Longest wait that a setting may ask for: a day. More is a slip of the unit.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -21,6 +22,8 @@ pub(crate) enum Kind {
     Path,
     /// A host: `https://host[:port]`.
     Url,
+    /// A proxy's URL, or `none`.
+    Proxy,
     /// Bytes, with or without a unit, between two bounds.
     Size {
         /// Smallest.
@@ -63,6 +66,7 @@ impl Kind {
             Self::Url => Endpoint::parse(text, true)
                 .map(drop)
                 .map_err(|error| error.to_string()),
+            Self::Proxy => Proxies::new(Some(text), None, |_| None).map(drop),
             Self::Size { min, max } => {
                 let len = size(text)?;
                 if (min..=max).contains(&len) {
@@ -196,6 +200,7 @@ mod tests {
         let rows = [
             (Kind::Text, "", "empty"),
             (Kind::Url, "ftp://x", "https://host"),
+            (Kind::Proxy, "socks4://p", "`socks5://…`"),
             (part, "3", "from 1.0 MiB to 1.0 GiB"),
             (Kind::SizeOrAuto, "some", "`auto`"),
             (Kind::Number { min: 0, max: 9 }, "-1", "whole number"),

@@ -12,6 +12,18 @@ use zeroize::Zeroizing;
 
 use crate::model::Endpoint;
 
+/// The variables that name proxies, those of HTTPS first: that is what uploads use.
+pub(crate) const PROXY_VARIABLES: [&str; 5] = [
+    "https_proxy",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "all_proxy",
+    "ALL_PROXY",
+];
+
+/// The variables that exempt hosts.
+pub(crate) const NO_PROXY_VARIABLES: [&str; 2] = ["no_proxy", "NO_PROXY"];
+
 /// Longest user name and longest password that SOCKS5 can carry, in bytes (RFC 1929).
 const SOCKS_TEXT_MAX: usize = 255;
 
@@ -74,8 +86,8 @@ impl Proxies {
                 (both.clone(), both)
             }
             None => (
-                first(&["http_proxy", "all_proxy", "ALL_PROXY"]),
-                first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+                first(&PROXY_VARIABLES[2..]),
+                first(&PROXY_VARIABLES[..2]).or_else(|| first(&PROXY_VARIABLES[3..])),
             ),
         };
         let parse = |named: Option<(String, Zeroizing<String>)>| {
@@ -86,7 +98,7 @@ impl Proxies {
         };
         let exempt = match no_proxy {
             Some(list) => list.to_owned(),
-            None => first(&["no_proxy", "NO_PROXY"])
+            None => first(&NO_PROXY_VARIABLES)
                 .map(|(_, list)| list.to_string())
                 .unwrap_or_default(),
         };
