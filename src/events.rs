@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Failure, Trace};
+use crate::model::{Failure, Stage, Trace};
 
 /// A moment of an upload, told to whoever asked for events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +26,14 @@ pub enum Event {
         /// Those, and what the other end has acknowledged of the segments under way. Never falls:
         /// when a segment has to be sent again it stands still.
         acknowledged_bytes: u64,
+        /// Those of them that are not acknowledged at this moment: their attempt broke and they go
+        /// again, or, for an instant, their segment is acknowledged and not yet recorded.
+        lost_bytes: u64,
         /// Size of the source, in bytes.
         size: u64,
+        /// What is waited for: `Sending` while any request has bytes that are not acknowledged,
+        /// `Answering` when all that is under way is, `Connecting` before there is a connection.
+        stage: Stage,
     },
     /// An attempt failed; another follows.
     Retrying {

@@ -1,7 +1,7 @@
 //! An error as people read it: what happened, where, how often, what is safe, what to do now.
 
 use crate::cli::terminal::printable;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// Column in which the text of every row begins: behind the longest word, `attempts`.
 const TEXT: usize = 10;
@@ -15,8 +15,9 @@ pub(crate) fn lines(error: &Error, width: Option<usize>) -> Vec<String> {
         lines.extend(row(&format!("  {name:<TEXT$}"), &fact.text, width));
     }
     if let Some(next) = error.next_step() {
-        // It may hold a command line, which must stay whole for whoever copies it.
-        lines.extend(row("next: ", next, None));
+        // A command line must stay whole for whoever copies it.
+        let is_line = error.kind() == ErrorKind::Interrupted;
+        lines.extend(row("next: ", next, width.filter(|_| !is_line)));
     }
     lines
 }

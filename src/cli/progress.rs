@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, words};
 use crate::events;
 use crate::model::Failure;
 
-pub(crate) use view::Patience;
+pub(crate) use view::{Heard, Patience};
 
 use crate::cli::progress::view::{State, View};
 
@@ -80,7 +80,7 @@ impl Progress {
                 protocol,
                 resumed_bytes,
             } => {
-                self.begin(*size, *resumed_bytes);
+                self.begin(*size, *resumed_bytes, protocol);
                 self.emit(&Event::Started {
                     bucket,
                     key,
@@ -95,8 +95,15 @@ impl Progress {
             events::Event::Progress {
                 safe_bytes,
                 acknowledged_bytes,
+                lost_bytes,
+                stage,
                 ..
-            } => self.advance(*safe_bytes, *acknowledged_bytes),
+            } => self.advance(Heard {
+                safe: *safe_bytes,
+                acknowledged: *acknowledged_bytes,
+                lost: *lost_bytes,
+                stage: *stage,
+            }),
             events::Event::Retrying {
                 failure,
                 wait,
@@ -111,19 +118,20 @@ impl Progress {
     }
 
     /// The upload begins with `resumed_bytes` of `size` safe already.
-    pub(crate) fn begin(&self, size: u64, resumed_bytes: u64) {
+    pub(crate) fn begin(&self, size: u64, resumed_bytes: u64, protocol: &str) {
         let now = self.now();
-        self.shown().view.begin(now, size, resumed_bytes);
+        let is_form = protocol == "form";
+        self.shown().view.begin(now, size, resumed_bytes, is_form);
         if resumed_bytes > 0 {
             let (safe, all) = (iec(resumed_bytes), iec(size));
             self.say(&format!("resuming: {safe} of {all} are stored already"));
         }
     }
 
-    /// So many bytes are safe, and so many acknowledged.
-    pub(crate) fn advance(&self, safe: u64, acknowledged: u64) {
+    /// The upload has come so far.
+    pub(crate) fn advance(&self, heard: Heard) {
         let now = self.now();
-        self.shown().view.advance(now, safe, acknowledged);
+        self.shown().view.advance(now, heard);
     }
 
     /// Attempt `attempt` follows after `wait`, because of `reason`.
@@ -131,6 +139,7 @@ impl Progress {
         let now = self.now();
         let mut shown = self.shown();
         // As a server may have said it: it must not write on the terminal.
+        shown.view.broken();
         shown.view.retry(now, wait, attempt, &printable(reason));
         let count = shown.retries.take().map_or(0, |(count, _)| count);
         shown.retries = Some((count + 1, reason.to_owned()));
@@ -160,6 +169,9 @@ impl Progress {
     }
 
     fn attempt(&self, ended: &events::Attempt) {
+        if ended.failure.is_some() {
+            self.shown().view.broken();
+        }
         if self.verbose < 2 && !(self.verbose == 1 && ended.is_repeated) {
             return;
         }

@@ -15,7 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use crate::clock;
 use crate::engine::Engine;
 use crate::engine::event::{AttemptId, Effect, Event, Moment, Notice, Outcome};
-use crate::model::Failure;
+use crate::model::{Failure, Stage};
 use crate::stop::Stop;
 use crate::uploader::calls::Flying;
 use crate::uploader::effects::Executor;
@@ -150,9 +150,11 @@ impl Work {
     /// How every attempt is getting on; whoever listens hears of it too.
     fn pulses(&self, executor: &Executor) -> Vec<Event> {
         let mut source_bytes = 0;
+        let mut stage = Stage::Connecting;
         let pulse = |(attempt, under_way): (&AttemptId, &UnderWay)| {
             let sample = under_way.flying.flight.sample();
             source_bytes += sample.source_bytes;
+            stage = waited_for(stage, sample.stage);
             Event::Pulse {
                 attempt: *attempt,
                 acknowledged_bytes: sample.acknowledged_bytes,
@@ -166,7 +168,7 @@ impl Work {
             Event::Pulse { attempt, .. } => *attempt,
             _ => AttemptId(0),
         });
-        executor.meter.under_way(source_bytes);
+        executor.meter.under_way(source_bytes, stage);
         pulses
     }
 
@@ -178,6 +180,14 @@ impl Work {
             self.attempts.remove(&attempt);
         }
         finished.events
+    }
+}
+
+/// What is waited for while two attempts are under way: bytes first, then answers.
+fn waited_for(one: Stage, other: Stage) -> Stage {
+    match (one, other) {
+        (Stage::Sending, _) | (_, Stage::Sending) => Stage::Sending,
+        _ => one.max(other),
     }
 }
 

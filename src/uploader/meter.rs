@@ -1,11 +1,12 @@
 //! Counts an upload's bytes and tells whoever listens.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::events::{Event, Listener};
 use crate::kodo::{Etag, Stored};
+use crate::model::Stage;
 
 /// The counts of one upload.
 #[derive(Debug)]
@@ -16,9 +17,18 @@ pub(crate) struct Meter {
     safe: AtomicU64,
     /// Acknowledged, in segments that are safe or may become so. Never falls.
     acknowledged: AtomicU64,
+    /// What the attempts in flight have, as last heard.
+    in_flight: Mutex<InFlight>,
     /// Acknowledged in attempts that ended in this run, whatever became of them.
     sent: AtomicU64,
     finished: Mutex<Option<Finished>>,
+}
+
+/// What is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct InFlight {
+    source_bytes: u64,
+    stage: Stage,
 }
 
 /// A finished upload.
@@ -39,6 +49,10 @@ impl Meter {
             listener,
             safe: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
+            in_flight: Mutex::new(InFlight {
+                source_bytes: 0,
+                stage: Stage::Connecting,
+            }),
             sent: AtomicU64::new(0),
             finished: Mutex::new(None),
         }
@@ -71,12 +85,17 @@ impl Meter {
         self.sent.fetch_add(source_bytes, Ordering::Relaxed);
     }
 
-    /// So many bytes of the source are acknowledged in segments that are not yet safe.
-    pub(crate) fn under_way(&self, source_bytes: u64) {
+    /// So many bytes of the source are acknowledged in segments that are not yet safe, and this is
+    /// what is waited for.
+    pub(crate) fn under_way(&self, source_bytes: u64, stage: Stage) {
         let acknowledged = self.safe_bytes().saturating_add(source_bytes);
         let acknowledged = acknowledged.min(self.size);
-        let before = self.acknowledged.fetch_max(acknowledged, Ordering::Relaxed);
-        if acknowledged > before {
+        self.acknowledged.fetch_max(acknowledged, Ordering::Relaxed);
+        let now = InFlight {
+            source_bytes,
+            stage,
+        };
+        if std::mem::replace(&mut *self.in_flight(), now) != now {
             self.tell_progress();
         }
     }
@@ -94,10 +113,24 @@ impl Meter {
     }
 
     fn tell_progress(&self) {
+        let InFlight {
+            source_bytes,
+            stage,
+        } = *self.in_flight();
+        let safe_bytes = self.safe_bytes();
+        let acknowledged_bytes = self.acknowledged.load(Ordering::Relaxed);
         self.listener.tell(&Event::Progress {
-            safe_bytes: self.safe_bytes(),
-            acknowledged_bytes: self.acknowledged.load(Ordering::Relaxed),
+            safe_bytes,
+            acknowledged_bytes,
+            lost_bytes: acknowledged_bytes.saturating_sub(safe_bytes.saturating_add(source_bytes)),
             size: self.size,
+            stage,
         });
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, InFlight> {
+        self.in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -69,6 +69,7 @@ fn put_file() {
             safe_bytes,
             acknowledged_bytes,
             size,
+            ..
         } = event
         {
             assert!(last <= *acknowledged_bytes && safe_bytes <= acknowledged_bytes);

@@ -9,10 +9,11 @@ use tokio::process::Command;
 
 use crate::cli::demo::{BUCKET, Demo, KEY, interrupted, unable};
 use crate::cli::event::Event;
-use crate::cli::progress::Progress;
+use crate::cli::progress::{Heard, Progress};
 use crate::cli::terminal::Terminal;
 use crate::config::Environment;
 use crate::error::{Error, ErrorKind, words};
+use crate::model::Stage;
 use crate::stop::Stop;
 
 /// How often the server is asked how much has come: often enough to hit the middle.
@@ -137,13 +138,18 @@ impl Child<'_> {
         }
         let message = event["message"].as_str().unwrap_or_default();
         match kind {
-            "started" => self
-                .progress
-                .begin(self.demo.size, number(&event, "resumed_bytes")),
-            "progress" => self.progress.advance(
-                number(&event, "safe_bytes"),
-                number(&event, "acknowledged_bytes"),
+            "started" => self.progress.begin(
+                self.demo.size,
+                number(&event, "resumed_bytes"),
+                event["protocol"].as_str().unwrap_or_default(),
             ),
+            "progress" => self.progress.advance(Heard {
+                safe: number(&event, "safe_bytes"),
+                acknowledged: number(&event, "acknowledged_bytes"),
+                // Lines for programs do not say; the demo's server answers soon.
+                lost: 0,
+                stage: Stage::Sending,
+            }),
             "retrying" => {
                 let wait = Duration::from_millis(number(&event, "wait_ms"));
                 let attempt = number(&event, "attempts") + 1;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::cli::progress::view::{Patience, View};
+use crate::cli::progress::view::{Heard, Patience, View};
+use crate::model::Stage;
 
 const PATIENCE: Patience = Patience {
     stall: Duration::from_secs(30),
@@ -16,44 +17,65 @@ fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// Word of an upload that is sending.
+fn heard(safe: u64, acknowledged: u64) -> Heard {
+    Heard {
+        safe,
+        acknowledged,
+        lost: 0,
+        stage: Stage::Sending,
+    }
+}
+
 /// An upload of 6 MiB that begins at 0, at 128 KiB a second until `seconds`.
 fn under_way(seconds: u64) -> View {
     let mut view = View::new(at(0), PATIENCE);
-    view.begin(at(0), 6 * MIB, 0);
+    view.begin(at(0), 6 * MIB, 0, false);
     for tick in 1..=seconds * 4 {
         let now = Duration::from_millis(tick * 250);
-        view.advance(now, 0, tick * 32 * 1024);
+        view.advance(now, heard(0, tick * 32 * 1024));
     }
     view
 }
 
-/// Every state has its words, on the terminal and without one.
+/// The same after 20 s, waiting from then on.
+fn waiting(seconds: u64, reason: &str) -> View {
+    let mut view = under_way(20);
+    view.retry(at(20), at(seconds), 3, reason);
+    view
+}
+
+/// The same after 20 s, when it heard this.
+fn after(heard: Heard) -> View {
+    let mut view = under_way(20);
+    view.advance(at(20), heard);
+    view
+}
+
+const RESET: &str = "connection reset by peer";
+
+/// At 20 s, as long as nothing moves.
+const STANDS: &str = "[========>           ]  41 %  2.5 MiB of 6.0 MiB";
+
+/// When all bytes are acknowledged.
+const WHOLE: &str = "[====================] 100 %  6.0 MiB of 6.0 MiB";
+
+#[track_caller]
+fn expect(story: &str, view: &View, second: u64, expected: &[&str]) {
+    let shown = view.bar(at(second), 79);
+    assert_eq!(shown, expected, "{story}");
+    for line in shown {
+        assert!(line.chars().count() <= 79, "{story}: {line}");
+    }
+}
+
+/// What is shown while all goes well.
 #[test]
-fn every_state() {
-    let reset = "connection reset by peer";
-    let waiting = || {
-        let mut view = under_way(20);
-        view.retry(at(20), at(4), 3, reset);
-        view
-    };
-    let whole = |safe| {
-        let mut view = under_way(20);
-        view.advance(at(20), safe, 6 * MIB);
-        view
-    };
-    let rows: [(&str, View, u64, &[&str]); 11] = [
-        (
-            "before it begins",
-            View::new(at(0), PATIENCE),
-            3,
-            &["preparing"],
-        ),
-        (
-            "a slow answer to the first question",
-            View::new(at(0), PATIENCE),
-            9,
-            &["preparing for 9 s"],
-        ),
+fn going_well() {
+    let new = || View::new(at(0), PATIENCE);
+    let rows: [(&str, View, u64, &[&str]); 5] = [
+        ("before it begins", new(), 3, &["preparing"]),
+        ("a slow first answer", new(), 9, &["preparing for 9 s"]),
         (
             "no pace yet",
             under_way(0),
@@ -70,14 +92,32 @@ fn every_state() {
             "quiet, which the line's pace explains",
             under_way(20),
             24,
-            &["[========>           ]  41 %  2.5 MiB of 6.0 MiB  85.6 KiB/s  42 s left"],
+            &["[========>           ]  41 %  2.5 MiB of 6.0 MiB  86.0 KiB/s  42 s left"],
         ),
+    ];
+    for (story, view, second, expected) in rows {
+        expect(story, &view, second, expected);
+    }
+}
+
+/// What is shown while something does not.
+#[test]
+fn in_trouble() {
+    let answering = |safe, acknowledged| Heard {
+        stage: Stage::Answering,
+        ..heard(safe, acknowledged)
+    };
+    let connecting = Heard {
+        stage: Stage::Connecting,
+        ..heard(0, 5 * MIB / 2)
+    };
+    let rows: [(&str, View, u64, &[&str]); 9] = [
         (
             "stalled",
             under_way(20),
             32,
             &[
-                "[========>           ]  41 %  2.5 MiB of 6.0 MiB",
+                STANDS,
                 "no acknowledgement for 12 s; this connection is given up at 30 s",
             ],
         ),
@@ -85,62 +125,116 @@ fn every_state() {
             "stalled for longer than it may be",
             under_way(20),
             52,
-            &[
-                "[========>           ]  41 %  2.5 MiB of 6.0 MiB",
-                "no acknowledgement for 32 s",
-            ],
+            &[STANDS, "no acknowledgement for 32 s"],
         ),
         (
             "waiting",
-            waiting(),
+            waiting(4, RESET),
             20,
             &[
-                "[========>           ]  41 %  2.5 MiB of 6.0 MiB",
+                STANDS,
                 "retrying in 4 s: connection reset by peer (attempt 3)",
             ],
         ),
         (
-            "trying again",
-            waiting(),
-            25,
+            "waiting, for a long reason",
+            waiting(4, &"why ".repeat(30)),
+            22,
             &[
-                "[========>           ]  41 %  2.5 MiB of 6.0 MiB",
-                "attempt 3, after: connection reset by peer",
+                STANDS,
+                "retrying in 2 s: why why why why why why why why why why why why w… (attempt 3)",
             ],
         ),
         (
+            "trying again",
+            waiting(4, RESET),
+            25,
+            &[STANDS, "attempt 3, after: connection reset by peer"],
+        ),
+        (
+            "no connection",
+            after(connecting),
+            28,
+            &[STANDS, "connecting for 8 s"],
+        ),
+        (
             "a segment's answer is late",
-            whole(4 * MIB),
+            after(answering(2 * MIB, 5 * MIB / 2)),
             29,
             &[
-                "[====================] 100 %  6.0 MiB of 6.0 MiB",
-                "all is sent, no answer for 9 s; it is waited for until 1 min",
+                STANDS,
+                "all is acknowledged, no answer for 9 s; waiting until 1 min",
             ],
         ),
         (
             "the commit's answer is late",
-            whole(6 * MIB),
+            after(answering(6 * MIB, 6 * MIB)),
             29,
             &[
-                "[====================] 100 %  6.0 MiB of 6.0 MiB",
-                "all is sent, no answer for 9 s; it is waited for until 5 min",
+                WHOLE,
+                "all is acknowledged, no answer for 9 s; waiting until 5 min",
+            ],
+        ),
+        (
+            "the last segment's answer is late",
+            after(answering(4 * MIB, 6 * MIB)),
+            29,
+            &[
+                WHOLE,
+                "all is acknowledged, no answer for 9 s; waiting until 1 min",
             ],
         ),
     ];
     for (story, view, second, expected) in rows {
-        let shown = view.bar(at(second), 79);
-        assert_eq!(shown, expected, "{story}");
-        for line in shown {
-            assert!(line.chars().count() <= 79, "{story}: {line}");
-        }
+        expect(story, &view, second, expected);
     }
+}
+
+/// What has to be sent again moves the words, not the bar; and it is no stall.
+#[test]
+fn sent_again() {
+    let mut view = waiting(2, RESET);
+    let again = |lost| Heard {
+        lost,
+        ..heard(MIB, 5 * MIB / 2)
+    };
+    view.broken();
+    view.advance(at(22), again(3 * MIB / 2));
+    for second in 23..=30 {
+        view.advance(at(second), again(3 * MIB / 2 - (second - 22) * 128 * 1024));
+    }
+    let shown = view.bar(at(30), 79);
+    assert!(shown[0].starts_with(STANDS), "{shown:?}");
+    assert!(shown[0].contains("KiB/s"), "{shown:?}");
+    assert_eq!(shown[1], "512.0 KiB to be sent again");
+    view.advance(at(31), again(0));
+    assert_eq!(view.bar(at(31), 79).len(), 1);
+}
+
+/// The instant between the answer to a segment and its record is no loss, and its bytes do not count
+/// twice.
+#[test]
+fn recorded_later() {
+    let mut view = under_way(20);
+    let gap = Heard {
+        lost: MIB,
+        ..heard(0, 5 * MIB / 2)
+    };
+    let before = view.bytes_per_s(at(20));
+    view.advance(at(20), gap);
+    view.advance(at(20), heard(MIB, 5 * MIB / 2));
+    assert_eq!(view.bytes_per_s(at(20)), before);
+    expect(
+        "as before",
+        &view,
+        20,
+        &["[========>           ]  41 %  2.5 MiB of 6.0 MiB  128.0 KiB/s  28 s left"],
+    );
 }
 
 /// Without a terminal the same stands in one line.
 #[test]
 fn plain_lines() {
-    let mut waiting = under_way(20);
-    waiting.retry(at(20), at(90), 3, "connection reset by peer");
     let rows = [
         (
             under_way(20),
@@ -154,7 +248,7 @@ fn plain_lines() {
              30 s",
         ),
         (
-            waiting,
+            waiting(90, RESET),
             30,
             "2.5 MiB of 6.0 MiB (41 %), retrying in 1 min 20 s: connection reset by peer (attempt 3)",
         ),
@@ -174,7 +268,7 @@ fn plain_lines() {
 #[test]
 fn never_backwards_never_past_the_end() {
     let mut view = View::new(at(0), PATIENCE);
-    view.begin(at(0), 1000, 400);
+    view.begin(at(0), 1000, 400, false);
     assert_eq!((view.safe(), view.acknowledged()), (400, 400));
     let rows = [
         ((600, 700), (600, 700), " 70 %"),
@@ -183,10 +277,10 @@ fn never_backwards_never_past_the_end() {
         ((900, 0), (900, 999), " 99 %"),
         ((2000, 2000), (1000, 1000), "100 %"),
     ];
-    for (heard, (safe, acknowledged), percent) in rows {
-        view.advance(at(1), heard.0, heard.1);
+    for (told, (safe, acknowledged), percent) in rows {
+        view.advance(at(1), heard(told.0, told.1));
         assert_eq!((view.safe(), view.acknowledged()), (safe, acknowledged));
-        assert!(view.bar(at(1), 79)[0].contains(percent), "{heard:?}");
+        assert!(view.bar(at(1), 79)[0].contains(percent), "{told:?}");
     }
 }
 
@@ -194,8 +288,9 @@ fn never_backwards_never_past_the_end() {
 #[test]
 fn a_resumed_upload_has_its_own_pace() {
     let mut view = View::new(at(0), PATIENCE);
-    view.begin(at(5), 100_000, 50_000);
-    view.advance(at(10), 50_000, 55_000);
+    view.begin(at(5), 100_000, 50_000, false);
+    view.advance(at(5), heard(50_000, 50_000));
+    view.advance(at(10), heard(50_000, 55_000));
     assert_eq!(view.bytes_per_s(at(10)), Some(1000));
     assert_eq!(view.time_left(at(10)), Some(at(45)));
     assert_eq!(view.time_left(at(16)), None, "quiet: nobody knows");
@@ -216,7 +311,7 @@ fn waits_end() {
         Some("attempt 2, after: it broke")
     );
     assert!(words(&view, 56).is_some_and(|words| words.contains("for 6 s")));
-    view.advance(at(57), 0, 4 * MIB);
+    view.advance(at(57), heard(0, 4 * MIB));
     assert_eq!(words(&view, 57), None);
 }
 
@@ -243,7 +338,7 @@ fn every_width() {
 #[test]
 fn an_empty_file() {
     let mut view = View::new(at(0), PATIENCE);
-    view.begin(at(0), 0, 0);
+    view.begin(at(0), 0, 0, false);
     assert_eq!(
         view.bar(at(0), 79),
         ["[====================] 100 %  0 B of 0 B  finishing"]

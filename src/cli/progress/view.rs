@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cli::progress::pace::Pace;
 use crate::config::Config;
 use crate::error::words::{seconds_in_words, size};
+use crate::model::Stage;
 
 /// Silence that is worth a word. Shorter ones are ordinary on slow lines.
 const QUIET: Duration = Duration::from_secs(5);
@@ -50,6 +51,13 @@ pub(super) struct View {
     safe: u64,
     /// Never falls, even if the service loses what it had: a bar does not run backwards.
     acknowledged: u64,
+    /// What of it is acknowledged now: less where attempts broke and send their bytes again.
+    present: u64,
+    /// An attempt broke: `present` may fall until it has caught up.
+    broke: bool,
+    /// What is waited for.
+    stage: Stage,
+    is_form: bool,
     pace: Pace,
     /// Since when nothing was acknowledged; for a fresh attempt, since it may begin.
     quiet_since: Duration,
@@ -63,6 +71,16 @@ struct Retry {
     reason: String,
     /// Number of the attempt that comes.
     attempt: u32,
+}
+
+/// How far an upload has come, as it is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    pub(crate) safe: u64,
+    pub(crate) acknowledged: u64,
+    /// Acknowledged once, and to be sent again.
+    pub(crate) lost: u64,
+    pub(crate) stage: Stage,
 }
 
 /// What there is to say beside the numbers.
@@ -82,9 +100,13 @@ pub(super) enum State<'a> {
     },
     /// The wait is over, and nothing was acknowledged since.
     Again { reason: &'a str, attempt: u32 },
+    /// There is no connection yet.
+    Connecting { silence: Duration },
+    /// What was acknowledged before goes again.
+    Repeating { left: u64 },
     /// Nothing was acknowledged for a while.
     Quiet { silence: Duration, limit: Duration },
-    /// All bytes are acknowledged, and the answer does not come.
+    /// All that was sent is acknowledged, and the answer does not come.
     Unanswered { silence: Duration, limit: Duration },
 }
 
@@ -97,35 +119,58 @@ impl View {
             size: 0,
             safe: 0,
             acknowledged: 0,
+            present: 0,
+            broke: false,
+            stage: Stage::Connecting,
+            is_form: false,
             pace: Pace::new(now),
             quiet_since: now,
             retry: None,
         }
     }
 
-    /// An upload of `size` bytes begins; `safe` of them an earlier run has stored.
-    pub(super) fn begin(&mut self, now: Duration, size: u64, safe: u64) {
+    /// An upload of `size` bytes begins; `safe` of them an earlier run has stored. `is_form`: it is
+    /// one request, which is its own commit.
+    pub(super) fn begin(&mut self, now: Duration, size: u64, safe: u64, is_form: bool) {
         self.begun = true;
         self.size = size;
         self.safe = safe.min(size);
         self.acknowledged = self.safe.max(self.acknowledged).min(size);
+        self.present = self.safe;
+        self.broke = self.present < self.acknowledged;
+        self.stage = Stage::Connecting;
+        self.is_form = is_form;
         self.pace = Pace::new(now);
         self.quiet_since = now;
         self.retry = None;
         self.since = now;
     }
 
-    /// So many bytes are safe, so many acknowledged.
-    pub(super) fn advance(&mut self, now: Duration, safe: u64, acknowledged: u64) {
-        self.safe = safe.min(self.size);
-        let acknowledged = acknowledged.max(safe).min(self.size);
-        if acknowledged <= self.acknowledged {
-            return;
+    /// The upload has come so far.
+    pub(super) fn advance(&mut self, now: Duration, heard: Heard) {
+        self.safe = heard.safe.min(self.size);
+        let acknowledged = heard.acknowledged.max(heard.safe).min(self.size);
+        self.acknowledged = self.acknowledged.max(acknowledged);
+        let present = acknowledged.saturating_sub(heard.lost).max(self.safe);
+        if self.stage != heard.stage {
+            // Another wait begins, with a limit of its own.
+            self.quiet_since = self.quiet_since.max(now);
+            self.stage = heard.stage;
         }
-        self.pace.add(now, acknowledged - self.acknowledged);
-        self.acknowledged = acknowledged;
-        self.quiet_since = now;
-        self.retry = None;
+        if present > self.present {
+            self.pace.add(now, present - self.present);
+            self.present = present;
+            self.quiet_since = now;
+            self.retry = None;
+        } else if self.broke {
+            self.present = present;
+        }
+        self.broke &= self.present < self.acknowledged;
+    }
+
+    /// An attempt broke: what it had may have to be sent again.
+    pub(super) fn broken(&mut self) {
+        self.broke = true;
     }
 
     /// Attempt `attempt` follows after `wait`, because of `reason`.
@@ -159,9 +204,9 @@ impl View {
 
     /// How long it still takes; none while that cannot be told.
     pub(super) fn time_left(&self, now: Duration) -> Option<Duration> {
-        let rest = self.size - self.acknowledged;
+        let rest = self.size - self.present;
         let pace = self.bytes_per_s(now).filter(|pace| *pace > 0)?;
-        let moves = self.state(now) == State::Moving;
+        let moves = matches!(self.state(now), State::Moving | State::Repeating { .. });
         moves.then(|| Duration::from_secs(rest.div_ceil(pace)))
     }
 
@@ -170,30 +215,42 @@ impl View {
             return State::Preparing;
         }
         let silence = now.saturating_sub(self.quiet_since);
-        let is_whole = self.acknowledged == self.size;
+        let is_whole = self.present == self.size;
         match &self.retry {
             Some(retry) if now < retry.until => State::Waiting {
                 left: retry.until - now,
                 reason: &retry.reason,
                 attempt: retry.attempt,
             },
-            _ if silence >= QUIET && is_whole => State::Unanswered {
-                silence,
-                limit: match self.safe == self.size {
-                    true => self.patience.commit,
-                    false => self.patience.response,
-                },
-            },
-            _ if silence >= QUIET => State::Quiet {
-                silence,
-                limit: self.patience.stall,
-            },
+            _ if silence >= QUIET => self.waiting_for(silence),
             Some(retry) => State::Again {
                 reason: &retry.reason,
                 attempt: retry.attempt,
             },
             None if is_whole => State::Finishing,
+            None if self.present < self.acknowledged => State::Repeating {
+                left: self.acknowledged - self.present,
+            },
             None => State::Moving,
+        }
+    }
+
+    /// What has not come for so long.
+    fn waiting_for(&self, silence: Duration) -> State<'_> {
+        let is_commit = self.is_form || self.safe == self.size;
+        match self.stage {
+            Stage::Connecting => State::Connecting { silence },
+            Stage::Answering => State::Unanswered {
+                silence,
+                limit: match is_commit {
+                    true => self.patience.commit,
+                    false => self.patience.response,
+                },
+            },
+            _ => State::Quiet {
+                silence,
+                limit: self.patience.stall,
+            },
         }
     }
 
@@ -205,7 +262,7 @@ impl View {
             return vec![cut(preparing(now.saturating_sub(self.since)), width)];
         }
         let mut numbers = format!(" {:>3} %  {}", self.percent(), self.done());
-        if matches!(state, State::Moving | State::Finishing) {
+        if state.moves() {
             for more in self.pace_and_rest(now, &state) {
                 numbers = format!("{numbers}  {more}");
             }
@@ -215,7 +272,7 @@ impl View {
             numbers = format!("[{}]{numbers}", self.filled(room.min(BAR_MAX)));
         }
         let mut lines = vec![cut(numbers, width)];
-        lines.extend(in_words(&state).map(|words| cut(words, width)));
+        lines.extend(in_words(&state, width).map(|words| cut(words, width)));
         lines
     }
 
@@ -226,10 +283,11 @@ impl View {
             return preparing(now.saturating_sub(self.since));
         }
         let mut line = format!("{} ({} %)", self.done(), self.percent());
-        let words = match in_words(&state) {
-            Some(words) => vec![words],
-            None => self.pace_and_rest(now, &state),
-        };
+        let mut words = Vec::new();
+        if state.moves() {
+            words = self.pace_and_rest(now, &state);
+        }
+        words.extend(in_words(&state, usize::MAX));
         for word in words {
             line = format!("{line}, {word}");
         }
@@ -276,8 +334,19 @@ impl View {
     }
 }
 
-/// What a state says in words; nothing when all goes well.
-fn in_words(state: &State<'_>) -> Option<String> {
+impl State<'_> {
+    /// Whether there is a pace worth showing.
+    fn moves(&self) -> bool {
+        matches!(
+            self,
+            State::Moving | State::Finishing | State::Repeating { .. }
+        )
+    }
+}
+
+/// What a state says in words; nothing when all goes well. Reasons are shortened, as far as `width`
+/// columns ask for it: what follows them is worth more.
+fn in_words(state: &State<'_>, width: usize) -> Option<String> {
     let seconds = |time: &Duration| seconds_in_words(time.as_secs());
     match state {
         State::Preparing | State::Moving | State::Finishing => None,
@@ -285,12 +354,17 @@ fn in_words(state: &State<'_>) -> Option<String> {
             left,
             reason,
             attempt,
-        } => Some(format!(
-            "retrying in {}: {reason} (attempt {attempt})",
+        } => {
             // A countdown ends with 1, not with a second of 0.
-            seconds_in_words(left.as_secs() + u64::from(left.subsec_millis() > 0))
-        )),
+            let left = left.as_secs() + u64::from(left.subsec_millis() > 0);
+            let head = format!("retrying in {}: ", seconds_in_words(left));
+            let tail = format!(" (attempt {attempt})");
+            let room = width.saturating_sub(head.len() + tail.len());
+            Some(head + &cut((*reason).to_owned(), room) + &tail)
+        }
         State::Again { reason, attempt } => Some(format!("attempt {attempt}, after: {reason}")),
+        State::Connecting { silence } => Some(format!("connecting for {}", seconds(silence))),
+        State::Repeating { left } => Some(format!("{} to be sent again", size(*left))),
         State::Quiet { silence, limit } => {
             let mut words = format!("no acknowledgement for {}", seconds(silence));
             if silence < limit {
@@ -300,9 +374,9 @@ fn in_words(state: &State<'_>) -> Option<String> {
             Some(words)
         }
         State::Unanswered { silence, limit } => {
-            let mut words = format!("all is sent, no answer for {}", seconds(silence));
+            let mut words = format!("all is acknowledged, no answer for {}", seconds(silence));
             if silence < limit {
-                words.push_str(&format!("; it is waited for until {}", seconds(limit)));
+                words.push_str(&format!("; waiting until {}", seconds(limit)));
             }
             Some(words)
         }
