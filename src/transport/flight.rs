@@ -139,6 +139,15 @@ impl Flight {
         }
     }
 
+    /// How long it has had its connection.
+    pub(super) fn since_connected(&self) -> Duration {
+        let state = self.lock();
+        let connected = state.leg.as_ref().map(|leg| leg.connected);
+        connected.map_or(Duration::ZERO, |from| {
+            clock::instant().saturating_duration_since(from)
+        })
+    }
+
     /// Its way so far, for people; none before it has begun.
     pub(crate) fn trace(&self) -> Option<Trace> {
         let mut state = self.lock();

@@ -22,6 +22,7 @@ mod tests;
 pub(crate) mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -47,6 +48,10 @@ const ANSWER_LEN_MAX: usize = 1 << 20;
 /// Most bytes of a request that the other end may have acknowledged when a kept connection that
 /// breaks still counts as closed before: what a kernel takes in for a server that no longer reads.
 const TAKEN_UNREAD_MAX: u64 = 128 * 1024;
+
+/// On a fast line a draining server takes more than that. A connection that was over tells within a
+/// round trip, so one that breaks this soon counts too.
+const OVER_TELLS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Sends requests to upload hosts. Cloning shares its connections.
 #[derive(Clone)]
@@ -141,7 +146,8 @@ impl Transport {
             if let Some(failure) = fate.take_failure() {
                 return failure.into();
             }
-            let was_read = flight.sample().acknowledged_bytes > TAKEN_UNREAD_MAX;
+            let was_read = flight.sample().acknowledged_bytes > TAKEN_UNREAD_MAX
+                && flight.since_connected() > OVER_TELLS_WITHIN;
             if unanswered.stale == Stale::Sent && (!is_used || was_read) {
                 unanswered.stale = Stale::No;
             }

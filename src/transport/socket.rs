@@ -84,7 +84,7 @@ impl Gauge for Shared {
 
     fn peer_reads(&self) -> bool {
         #[cfg(target_os = "linux")]
-        let reads = info::read(&self.stream).is_none_or(|info| !info.probes_window);
+        let reads = info::read(&self.stream).is_none_or(|info| !info.window_is_closed);
         #[cfg(not(target_os = "linux"))]
         let reads = true;
         reads
@@ -197,8 +197,10 @@ mod info {
     pub(super) struct Info {
         /// Bytes that the other end acknowledged since the connection was made.
         pub(super) acknowledged: u64,
-        /// The kernel asks again and again whether the receive window has opened.
-        pub(super) probes_window: bool,
+        /// Bytes wait to be sent and none is on its way: the receive window is closed, or so small
+        /// that the kernel does not use it. (`tcpi_probes` does not tell: it counts probes that
+        /// were not answered.)
+        pub(super) window_is_closed: bool,
     }
 
     /// Reads it. None from a kernel that is too old.
@@ -223,7 +225,7 @@ mod info {
         let info = unsafe { info.assume_init() };
         Some(Info {
             acknowledged: info.tcpi_bytes_acked,
-            probes_window: info.tcpi_probes > 0,
+            window_is_closed: info.tcpi_unacked == 0 && info.tcpi_notsent_bytes > 0,
         })
     }
 

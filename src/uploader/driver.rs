@@ -73,20 +73,21 @@ pub(crate) async fn drive(
         }
         let wakeup = engine.next_wakeup();
         let events = tokio::select! {
+            // What must not wait behind a fast line comes first.
             biased;
             () = std::future::ready(()), if !given_up.is_empty() => given_up,
-            Some(finished) = work.running.next(), if !work.running.is_empty() => {
-                work.events(finished)
+            () = stop.stopped(), if !stopped => {
+                stopped = true;
+                vec![Event::Stop]
             }
             () = tokio::time::sleep_until(pulse.into()), if !work.attempts.is_empty() => {
                 pulse = clock::instant() + PULSE_EVERY;
                 work.pulses(executor)
             }
-            () = sleep_until(began, wakeup), if wakeup.is_some() => vec![Event::Woken],
-            () = stop.stopped(), if !stopped => {
-                stopped = true;
-                vec![Event::Stop]
+            Some(finished) = work.running.next(), if !work.running.is_empty() => {
+                work.events(finished)
             }
+            () = sleep_until(began, wakeup), if wakeup.is_some() => vec![Event::Woken],
         };
         for event in events {
             engine.handle(

@@ -1,13 +1,14 @@
 //! What becomes of connections: closed in the moment they are used again, and answers that come early.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use haul::devserver::{DevServer, Fault, FaultPlan, Moment, Operation};
+use haul::model::FailureKind;
 use haul::{ErrorKind, Event, Uploader};
 
-use crate::world::{PATIENCE, Way, content, upload};
+use crate::world::{PATIENCE, Way, content, upload, upload_as};
 
 /// How often an idle connection is closed under an upload.
 const CLOSINGS: u64 = 1000;
@@ -89,6 +90,78 @@ async fn early_refusals() {
             let error = ended.await.result.unwrap_err();
             assert_eq!(error.kind(), expected, "{way:?}, {status}: {error}");
             assert!(error.to_string().contains(words), "{way:?}: {error}");
+        }
+    }
+}
+
+/// A server that stops reading for a while, within the stall limit: nothing is given up, nothing is
+/// sent twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_within_the_limit() {
+    let plan = "[[fault]]\noperation = SEGMENT\nnth = 1\n\
+                stop_reading = { after_bytes = 100000, for = '4s' }";
+    for way in [Way::V1, Way::V2, Way::Form] {
+        let retries = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&retries);
+        let ended = upload_as(
+            way,
+            plan,
+            |settings| settings.stall_timeout(Duration::from_secs(60)),
+            |put| {
+                put.on_event(move |event| {
+                    let retried = matches!(event, Event::Retrying { .. });
+                    count.fetch_add(u64::from(retried), Ordering::Relaxed);
+                })
+            },
+        );
+        let done = ended.await.result.unwrap();
+        assert_eq!(retries.load(Ordering::Relaxed), 0, "{way:?}");
+        assert_eq!(done.resent_bytes, 0, "{way:?}");
+    }
+}
+
+/// A server that never reads again, or takes everything and never answers: the attempt is given up
+/// when its limit is over, for the reason that it is, its socket is closed, and the upload completes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_is_given_up() {
+    let rows = [
+        (
+            "stop_reading = { after_bytes = 100000, for = '1h' }",
+            FailureKind::NotReading,
+        ),
+        ("hang = 'after_body'", FailureKind::TimedOut),
+        ("lose_answer = 'hang'", FailureKind::TimedOut),
+    ];
+    for (fault, expected) in rows {
+        for way in [Way::V1, Way::V2] {
+            let plan = format!("[[fault]]\noperation = SEGMENT\nnth = 1\n{fault}");
+            let failures = Arc::new(Mutex::new(Vec::new()));
+            let heard = Arc::clone(&failures);
+            let ended = upload_as(
+                way,
+                &plan,
+                |settings| {
+                    settings
+                        .stall_timeout(Duration::from_secs(3))
+                        .response_timeout(Duration::from_secs(3))
+                },
+                |put| {
+                    put.on_event(move |event| {
+                        if let Event::Retrying { failure, .. } = event {
+                            heard.lock().unwrap().push(failure.clone());
+                        }
+                    })
+                },
+            );
+            let ended = ended.await;
+            ended.result.unwrap();
+            let failures = failures.lock().unwrap();
+            let [failure] = failures.as_slice() else {
+                panic!("{fault}, {way:?}: {failures:?}");
+            };
+            assert_eq!(failure.kind, expected, "{fault}, {way:?}: {failure}");
+            assert!(failure.trace.is_some(), "{fault}, {way:?}");
+            assert!(ended.stored.as_ref() == Some(&ended.content), "{way:?}");
         }
     }
 }

@@ -14,6 +14,7 @@ mod rig;
 mod secrets;
 mod seeded;
 mod state;
+mod stopped;
 mod two;
 #[path = "../program/world.rs"]
 #[expect(dead_code, reason = "the tests of the program use more of it")]
