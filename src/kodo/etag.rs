@@ -77,11 +77,6 @@ impl Etag {
         digest
     }
 
-    /// Whether it was made from parts that are no blocks, so that other cuts have other hashes.
-    pub fn depends_on_parts(&self) -> bool {
-        self.0[0] == PARTS
-    }
-
     fn new(form: u8, digest: Sha1Digest) -> Self {
         let mut bytes = [form; 21];
         bytes[1..].copy_from_slice(&digest);
