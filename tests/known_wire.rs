@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use haul::engine::plan;
 use haul::kodo::multipart::{self, initiate};
 use haul::kodo::{AccessKey, AnswerForm, Boundary, ChunkReply, Commit, Context, Credentials, Etag};
 use haul::kodo::{Initiated, PartNumber, PartReply, PartsPage, PutPolicy, Regions, Scope};
@@ -148,7 +149,8 @@ fn v1_example() {
         let request = blocks::mkblk(&token(), span.len, span);
         assert_eq!(request.target, text(block, "target"));
         assert_eq!(request.method, Method::POST);
-        assert_eq!(request.headers["authorization"], token().authorization());
+        let authorization = format!("UpToken {}", token().expose());
+        assert_eq!(request.headers["authorization"], authorization);
         let content = sent_body(&request, &source);
         let crc32 = crc32fast::hash(&content);
         assert_eq!(u64::from(crc32), number(block, "crc32"));
@@ -281,6 +283,21 @@ fn v2_bodies() {
     assert_eq!((info.part_number.get(), info.size), (1, 1_048_576));
     assert_eq!(info.put_time, Some(1_700_000_000));
     assert_eq!(info.etag, "Fuz8job92DgR-cyb9QCZO2MGmSO-");
+}
+
+/// Engine and dialect never meet; each has the documented limits, and they are the same ones.
+#[test]
+fn limits() {
+    const MIB: u64 = 1 << 20;
+    let rows = [
+        (4 * MIB, plan::BLOCK_LEN, haul::kodo::BLOCK_LEN),
+        (MIB, plan::PART_LEN_MIN, multipart::PART_LEN_MIN),
+        (1024 * MIB, plan::PART_LEN_MAX, multipart::PART_LEN_MAX),
+        (10_000, plan::PARTS_MAX, multipart::PART_COUNT_MAX.into()),
+    ];
+    for (documented, in_engine, in_dialect) in rows {
+        assert_eq!((in_engine, in_dialect), (documented, documented));
+    }
 }
 
 /// The bucket query and its documented answer.

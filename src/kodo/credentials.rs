@@ -140,7 +140,7 @@ mod tests {
         assert!(AccessKey::new("MY_ACCESS-KEY1").is_ok());
     }
 
-    /// No formatting of a key pair, plain or pretty, shows the secret.
+    /// No formatting of a key pair, plain or pretty, shows the secret; it has to be asked for.
     #[test]
     fn debug_hides_the_secret() {
         let keys = Credentials::new(
@@ -149,7 +149,9 @@ mod tests {
         );
         for text in [format!("{keys:?}"), format!("{keys:#?}")] {
             assert!(text.contains("shown") && !text.contains("hidden"), "{text}");
+            assert!(text.contains("SecretKey(…)"), "{text}");
         }
+        assert_eq!(keys.secret_key.expose(), "hidden-secret");
     }
 
     /// A signature that is wrong in any way is no signature.

@@ -181,6 +181,7 @@ mod tests {
     fn parse_is_strict() {
         let good = Etag::of(b"hello");
         assert_eq!(Etag::parse(&good.to_string()), Some(good));
+        assert_eq!(format!("{good:?}"), format!("Etag({good})"));
         for bad in [
             "",
             "Fqr0xh3cxeii2r7eDztILNmuqUN",

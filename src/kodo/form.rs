@@ -177,10 +177,22 @@ mod tests {
         assert!(Boundary::parse(&"b".repeat(71)).is_none());
         let boundary = Boundary::from_random([0xab; 16]);
         assert_eq!(Boundary::parse(&boundary.0), Some(boundary.clone()));
-        let commit = Commit::new(None).var("a", &format!("1\r\n--{}", boundary.0));
-        let commit = commit.expect("a fine variable");
-        let made = request(&token(), &commit, None, ByteSpan::new(0, 1), &boundary);
-        assert_eq!(made.err(), Some(BoundaryTaken));
+        let key = |text: &str| Commit::new(Some(ObjectKey::new(text).expect("a short key")));
+        let plain = Commit::new(None);
+        let var = plain.clone().var("a", &format!("1\r\n--{}", boundary.0));
+        let rows = [
+            ("the token", plain.clone(), "ak"),
+            ("the key", key("k-77"), "k-77"),
+            ("the crc32", key("k"), "4294967295"),
+            ("a variable", var.expect("a fine variable"), &boundary.0),
+            ("the file name", key("k").file_name("k-77"), "k-77"),
+        ];
+        for (story, commit, boundary) in rows {
+            let boundary = Boundary::parse(boundary).expect("a fine boundary");
+            let span = ByteSpan::new(0, 1);
+            let made = request(&token(), &commit, Some(u32::MAX), span, &boundary);
+            assert_eq!(made.err(), Some(BoundaryTaken), "{story}");
+        }
     }
 
     /// The form's head holds the token, and no formatting of the request shows it.

@@ -202,7 +202,11 @@ mod tests {
             {"region":"z1","ttl":18446744073709551615,"up":{"domains":["c.d"],"acc_domains":null}}]}"#;
         let regions = read(200, second).expect("one region is usable");
         assert_eq!((regions.home().id.as_str(), regions.all().len()), ("z1", 1));
-        assert_eq!(regions.home().ttl, TTL_MAX);
+        assert_eq!(
+            regions.home().ttl,
+            Duration::from_secs(2_592_000),
+            "30 days"
+        );
         for (status, body, kind) in [
             (200, r#"{"hosts":[]}"#, FailureKind::NotKodo),
             (200, r#"{"up":{}}"#, FailureKind::NotKodo),

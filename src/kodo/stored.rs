@@ -120,7 +120,8 @@ fn upload_ret(location: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FailureKind;
+    use crate::kodo::policy::Scope;
+    use crate::model::{Bucket, FailureKind};
     use http::{HeaderMap, HeaderValue, StatusCode};
 
     fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Answer {
@@ -138,7 +139,32 @@ mod tests {
 
     const HELLO: &str = r#"{"hash":"Fqr0xh3cxeii2r7eDztILNmuqUNN","key":"hello.txt"}"#;
 
-    /// Which policy leads to which form of answer, and what each form lets through.
+    /// Which policy leads to which form of answer.
+    #[test]
+    fn forms_by_policy() {
+        use AnswerForm as F;
+        let url = || Some("http://r".to_owned());
+        let rows = [
+            (None, None, None, F::HashAndKey),
+            (None, Some("{}"), None, F::Shaped),
+            (None, None, url(), F::Shaped),
+            (None, Some("{}"), url(), F::Shaped),
+            (url(), None, None, F::Redirect),
+            (url(), Some("{}"), None, F::Redirect),
+        ];
+        for (return_url, return_body, callback_url, expected) in rows {
+            let bucket = Bucket::new("b").expect("a fine name");
+            let policy = PutPolicy {
+                return_url,
+                return_body: return_body.map(str::to_owned),
+                callback_url,
+                ..PutPolicy::new(Scope::Bucket(bucket), 9)
+            };
+            assert_eq!(AnswerForm::of(&policy), expected, "{policy:?}");
+        }
+    }
+
+    /// What each form of answer lets through.
     #[test]
     fn forms() {
         use AnswerForm as F;

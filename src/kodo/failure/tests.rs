@@ -110,6 +110,28 @@ fn every_code() {
     }
 }
 
+/// A refusal that says nothing is explained all the same, and each reason in its own words.
+#[test]
+fn every_reason_without_words() {
+    let ours = |status| refusal(&genuine(status, ""), now()).message;
+    let without_reason = ours(499);
+    let statuses = [
+        400, 401, 403, 404, 405, 406, 408, 413, 419, 429, 500, 579, 608, 612, 613, 614, 630, 631,
+        640, 701,
+    ];
+    for (index, status) in statuses.into_iter().enumerate() {
+        let message = ours(status);
+        assert_ne!(message, without_reason, "{status}");
+        assert!(message.ends_with(char::is_alphabetic), "{message}");
+        for other in &statuses[..index] {
+            assert_ne!(message, ours(*other), "{status} and {other}");
+        }
+    }
+    for (status, same_as) in [(509, 429), (573, 429), (502, 500), (599, 500)] {
+        assert_eq!(ours(status), ours(same_as), "{status}");
+    }
+}
+
 /// 400 for another region's host names the right ones, as bare names, in whatever spelling.
 #[test]
 fn wrong_regions() {
@@ -138,6 +160,11 @@ fn wrong_regions() {
         let failure = refusal(&genuine(400, &said(text)), now());
         assert_eq!(failure.kind, K::WrongRegion { hosts }, "{text}");
     }
+    let many: Vec<String> = (0..9).map(|index| format!("h{index}.b")).collect();
+    let text = format!("incorrect region, please use {}", many.join(","));
+    let hosts = many[..8].to_vec();
+    let failure = refusal(&genuine(400, &said(&text)), now());
+    assert_eq!(failure.kind, K::WrongRegion { hosts }, "no page of hosts");
 }
 
 /// A commit's 701 may name the block, so that the others need not be sent again.
@@ -207,6 +234,9 @@ fn refusals_of_others() {
     assert_eq!(refusal(&logged, now()).kind, K::Forbidden);
 }
 
+/// As long as a signature, and none.
+const LONG_WORD: &str = "no region abcdefghij-klmnopqrst-uvwxyz";
+
 /// The shapes that error bodies come in, and what a person is told.
 #[test]
 fn shapes_of_errors() {
@@ -222,6 +252,7 @@ fn shapes_of_errors() {
         (400, r#"{"err":"why"}"#.to_owned(), "why"),
         (400, r#"{"error":{"message":"why"}}"#.to_owned(), "why"),
         (400, "plain words".to_owned(), "plain words"),
+        (400, said(LONG_WORD), LONG_WORD),
         (
             400,
             r#"{"error":"cut"#.to_owned(),

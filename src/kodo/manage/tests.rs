@@ -151,8 +151,10 @@ fn stat_answers() {
     let least = ObjectInfo::read(&answer(200, r#"{"fsize":0,"hash":"?"}"#), NOW);
     assert_eq!(least.expect("the least").etag(), None);
     let gone = answer(612, r#"{"error":"no such file or directory"}"#);
-    let failure = ObjectInfo::read(&gone, NOW).expect_err("612");
-    assert_eq!(failure.kind, FailureKind::NoSuchObject);
+    for failure in [ObjectInfo::read(&gone, NOW).map(drop), deleted(&gone, NOW)] {
+        let kind = failure.expect_err("612").kind;
+        assert_eq!(kind, FailureKind::NoSuchObject);
+    }
     assert_eq!(deleted(&answer(200, ""), NOW), Ok(()));
 }
 
@@ -177,6 +179,11 @@ fn list_answers() {
         let page = ListPage::read(&answer(200, body), NOW).expect("a page");
         assert_eq!((page.next(), page.items.len()), (next, len), "{body}");
     }
+    let hello = json!({"items": [
+        {"key": "k", "hash": "Fqr0xh3cxeii2r7eDztILNmuqUNN", "fsize": 5, "putTime": 1}
+    ]});
+    let page = ListPage::read(&answer(200, &hello.to_string()), NOW).expect("a page");
+    assert_eq!(page.items[0].etag(), Some(Etag::of(b"hello")));
     let failure = ListPage::read(&answer(640, "{}"), NOW).expect_err("640");
     assert_eq!(failure.kind, FailureKind::BadMarker);
 }
@@ -189,7 +196,10 @@ fn batches() {
     for status in [200, 298] {
         let reply = BatchReply::read(&answer(status, body), 4, NOW).expect("four items");
         assert_eq!(reply.data::<ObjectInfo>(0).expect("an object").size, 1);
+        assert_eq!(reply.items()[2].code, 612);
         assert_eq!(reply.done(1), Ok(()));
+        let gone = reply.done(2).expect_err("612");
+        assert_eq!(gone.kind, FailureKind::NoSuchObject);
         let kinds: Vec<FailureKind> = (1..5)
             .filter_map(|index| reply.data::<ObjectInfo>(index).err())
             .map(|failure| failure.kind)

@@ -94,6 +94,8 @@ fn flags_as_others_write_them() {
         (json!(1), true),
         (json!(true), true),
         (json!(2), true),
+        (json!(-1), true),
+        (json!(u64::MAX), true),
         (json!(0), false),
         (json!(false), false),
         (Value::Null, false),
@@ -105,9 +107,26 @@ fn flags_as_others_write_them() {
         let policy = read(&with("forceInsertOnly", value.clone())).expect("a fine flag");
         assert_eq!(policy.force_insert_only, expected, "{value}");
     }
-    let both = json!({"scope": "b", "deadline": 9, "insertOnly": 0, "exclusive": 1});
-    let policy = read(&both).expect("fine flags");
-    assert!(policy.insert_only && policy.other.is_empty());
+    for (new, old) in [(0, 1), (1, 0), (1, 1)] {
+        let both = json!({"scope": "b", "deadline": 9, "insertOnly": new, "exclusive": old});
+        let policy = read(&both).expect("fine flags");
+        assert!(policy.insert_only && policy.other.is_empty(), "{both}");
+    }
+}
+
+/// Who decides the mime type is a number on the wire, the same both ways.
+#[test]
+fn detect_mime() {
+    for (number, expected) in [
+        (0, DetectMime::IfNotGiven),
+        (1, DetectMime::Always),
+        (-1, DetectMime::Never),
+    ] {
+        let policy = read(&with("detectMime", json!(number))).expect("a fine number");
+        assert_eq!(policy.detect_mime, Some(expected));
+        let written: Value = serde_json::from_str(&policy.to_json()).expect("our own JSON");
+        assert_eq!(written["detectMime"], number);
+    }
 }
 
 /// Each row has one field of a wrong type; the error names it.
@@ -124,6 +143,7 @@ fn wrong_types() {
         ("deadline", json!(-1)),
         ("deadline", json!(1.5)),
         ("insertOnly", json!("1")),
+        ("insertOnly", json!(1.5)),
         ("forceSaveKey", json!([])),
         ("returnBody", json!({})),
         ("fsizeLimit", json!("10")),
@@ -172,10 +192,34 @@ fn values_that_are_refused() {
     assert!(empty.check().is_err(), "an empty text");
 }
 
+/// Each row is as much as the service takes; with the row of refusals, no byte or number more.
+#[test]
+fn values_at_their_limits() {
+    for json in [
+        json!({"persistentOps": "o", "persistentType": 1}),
+        json!({"persistentWorkflowTemplateID": "w", "persistentType": 0}),
+        json!({"fsizeMin": 2, "fsizeLimit": 2}),
+        json!({"fileType": 5}),
+        json!({"trafficLimit": 819_200}),
+        json!({"trafficLimit": 838_860_800}),
+        json!({"keylimit": vec!["k"; 20]}),
+    ] {
+        let mut policy = json.clone();
+        policy["scope"] = json!("b");
+        policy["deadline"] = json!(9);
+        assert_eq!(read(&policy).expect("readable").check(), Ok(()), "{json}");
+    }
+    for (len, is_fine) in [(750, true), (751, false)] {
+        let prefix = Scope::Prefix(bucket(), "k".repeat(len));
+        let policy = PutPolicy::new(prefix, 9);
+        assert_eq!(policy.check().is_ok(), is_fine, "a prefix of {len} bytes");
+    }
+}
+
 /// Which keys a policy lets through; no key is a case of its own.
 #[test]
 fn keys_allowed() {
-    let rows: [(Value, Option<&str>, bool); 12] = [
+    let rows: [(Value, Option<&str>, bool); 14] = [
         (json!({"scope": "b"}), None, true),
         (json!({"scope": "b"}), Some(""), true),
         (json!({"scope": "b:k"}), Some("k"), true),
@@ -194,6 +238,12 @@ fn keys_allowed() {
             false,
         ),
         (json!({"scope": "b:p/", "isPrefixalScope": 1}), None, false),
+        (json!({"scope": "b", "isPrefixalScope": 1}), None, true),
+        (
+            json!({"scope": "b:p/", "isPrefixalScope": 1, "saveKey": "p/$(etag)"}),
+            None,
+            true,
+        ),
         (json!({"scope": "b", "keylimit": ["k"]}), Some("q"), false),
         (json!({"scope": "b", "keylimit": ["k"]}), None, false),
     ];

@@ -96,6 +96,12 @@ fn refuses_what_is_no_signature() {
     ] {
         assert!(!verify(&keys("s"), &bad, &request), "{bad}");
     }
+    let plain = signable(&headers, Some("text/plain"));
+    let other = qiniu(&keys("other"), &plain);
+    assert!(
+        !verify(&keys("s"), &other, &plain),
+        "that a body may be signed or not excuses no signature"
+    );
     let elsewhere = Signable {
         host: "h",
         ..request
@@ -133,6 +139,8 @@ fn dates() {
         "21000229T000000Z",
         "19691231T235959Z",
         "20300101T240000Z",
+        "20300101T006000Z",
+        "20300101T000060Z",
         "+2030101T000000Z",
         "2030010éT00000Z",
     ] {
