@@ -133,6 +133,13 @@ fn slow_lines() -> Vec<Row> {
         plain("1mbit", "6.3 MB at 1 Mbit/s", 6_300_000, 1_000_000, 60_000),
         plain("256kbit", "9 MB at 256 kbit/s", 9_000_000, 256_000, 32_000),
         plain("64kbit", "3 MB at 64 kbit/s", 3_000_000, 64_000, 16_000),
+        plain(
+            "64kbit-deep",
+            "3 MB at 64 kbit/s, a queue of 8 s",
+            3_000_000,
+            64_000,
+            64_000,
+        ),
         with_hop(
             plain(
                 "lossy",
