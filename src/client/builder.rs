@@ -63,6 +63,8 @@ pub struct UploaderBuilder {
     state_dir: Option<PathBuf>,
     store_name: Option<String>,
     require_resume: bool,
+    #[cfg(test)]
+    pub(super) seed: Option<u64>,
 }
 
 /// Text that is never shown.
@@ -303,6 +305,20 @@ impl UploaderBuilder {
 
     /// Checks everything and makes the uploader. Sends nothing.
     pub fn build(self) -> Result<Uploader, Error> {
+        let proxies = self.chosen_proxies()?;
+        let tls = self.tls.client_config();
+        let tls = tls.map_err(|failure| config(failure.message))?;
+        let connect_timeout = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+        let transport = Transport::new(Arc::new(Internet::new(
+            Arc::new(tls.clone()),
+            proxies.clone(),
+            connect_timeout,
+        )));
+        self.over(transport, Api::new(tls, proxies, connect_timeout))
+    }
+
+    /// The uploader over these two planes.
+    pub(super) fn over(self, transport: Transport, api: Api) -> Result<Uploader, Error> {
         let usual = Limits::default();
         let part_len = self.part_len.unwrap_or(BLOCK_LEN);
         if !PART_LENS.contains(&part_len) {
@@ -326,10 +342,6 @@ impl UploaderBuilder {
             Some(Secret(text)) => Some(UploadToken::parse(text).map_err(wrong)?),
             None => None,
         };
-        let proxies = self.chosen_proxies()?;
-        let tls = self.tls.client_config();
-        let tls = tls.map_err(|failure| config(failure.message))?;
-        let connect_timeout = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
         let limits = Limits {
             window,
             part_attempts: self.part_attempts,
@@ -351,16 +363,14 @@ impl UploaderBuilder {
                 credentials: self.keys()?,
                 token,
                 provider: self.provider.clone(),
-                transport: Transport::new(Arc::new(Internet::new(
-                    Arc::new(tls.clone()),
-                    proxies.clone(),
-                    connect_timeout,
-                ))),
-                api: Api::new(tls, proxies, connect_timeout),
+                transport,
+                api,
                 hosts: self.host_book()?,
                 protocol: self.protocol,
                 threshold: self.threshold,
                 part_len,
+                #[cfg(test)]
+                seed: self.seed,
             }),
         })
     }

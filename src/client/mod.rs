@@ -6,7 +6,8 @@ mod builder;
 mod hosts;
 mod memory;
 mod put;
-#[cfg(all(test, feature = "devserver"))]
+#[cfg(test)]
+#[cfg(feature = "devserver")]
 mod simulation;
 
 use std::path::PathBuf;
@@ -67,6 +68,9 @@ struct Inner {
     part_len: u64,
     limits: Limits,
     memory: Memory,
+    /// Seed of all chance, where a test must be repeatable.
+    #[cfg(test)]
+    seed: Option<u64>,
 }
 
 impl Uploader {

@@ -192,7 +192,6 @@ impl Put {
             .memory
             .open(&errand, &inner.hosts, &self.listener)
             .await?;
-        let seed = random_bytes().map_err(|failure| Error::from_failure("begin", failure))?;
         let outcome = uploader::upload(Job {
             bucket,
             commit,
@@ -208,12 +207,22 @@ impl Put {
             api: inner.api.clone(),
             recorder,
             checkpoint,
-            seed: u64::from_be_bytes(seed),
+            seed: self.seed()?,
             listener: self.listener.clone(),
             stop: self.stop.clone(),
         })
         .await?;
         Ok(self.done(outcome, size))
+    }
+
+    /// Seed of the jitter.
+    fn seed(&self) -> Result<u64, Error> {
+        #[cfg(test)]
+        if let Some(seed) = self.uploader.inner.seed {
+            return Ok(seed);
+        }
+        let seed = random_bytes().map_err(|failure| Error::from_failure("begin", failure))?;
+        Ok(u64::from_be_bytes(seed))
     }
 
     /// Where stat goes, if there are keys that may look.

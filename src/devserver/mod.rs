@@ -45,7 +45,7 @@ mod store;
 mod template;
 mod upload;
 #[cfg(test)]
-mod within;
+pub(crate) mod within;
 
 pub use counters::{OperationCount, Requests};
 pub use exchange::Operation;

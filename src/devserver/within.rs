@@ -64,24 +64,23 @@ impl DevServer {
         self.shared.service.store.clone()
     }
 
-    /// The bytes of an object.
-    pub(crate) async fn object(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
-        let store = self.keepings();
-        let (bucket, key) = (Bucket::new(bucket).unwrap(), ObjectKey::new(key).unwrap());
-        let record = store.object(&bucket, &key).await.unwrap()?;
-        let span = ByteSpan::new(0, record.size);
-        let mut pieces = store.read(&record.data, span).await.unwrap();
-        let mut bytes = Vec::new();
-        while let Some(piece) = pieces.next().await {
-            bytes.extend_from_slice(&piece.unwrap());
-        }
-        Some(bytes)
-    }
-
     /// What it was asked so far, in order.
     pub(crate) fn log(&self) -> Vec<Seen> {
         self.shared.log.seen()
     }
+}
+
+/// The bytes of an object in `store`.
+pub(crate) async fn object(store: &Store, bucket: &str, key: &str) -> Option<Vec<u8>> {
+    let (bucket, key) = (Bucket::new(bucket).unwrap(), ObjectKey::new(key).unwrap());
+    let record = store.object(&bucket, &key).await.unwrap()?;
+    let span = ByteSpan::new(0, record.size);
+    let mut pieces = store.read(&record.data, span).await.unwrap();
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        bytes.extend_from_slice(&piece.unwrap());
+    }
+    Some(bytes)
 }
 
 /// A moment of a request.

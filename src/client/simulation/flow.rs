@@ -138,6 +138,14 @@ impl Flow {
     /// The same, and the other end is told.
     pub(super) fn reset(&mut self, now: Instant, line: &Line) {
         self.break_off();
+        // Whoever is gone sends nothing again: what an outage holds up is lost.
+        let soon = now + line.latency / 2;
+        while let Some((due, piece)) = self.under_way.pop_back_if(|(due, _)| *due > soon) {
+            debug_assert!(due > soon);
+            if let Piece::Data(bytes) = piece {
+                self.under_way_len -= bytes.len() as u64;
+            }
+        }
         if !self.is_holed() {
             let due = line.up_from(line.up_from(now) + line.latency / 2);
             self.under_way.push_back((due, Piece::Reset));

@@ -1,8 +1,17 @@
-//! The whole stack in virtual time.
+//! The whole stack in virtual time: the real engine, driver, transport and dev server, joined by pipes.
+//!
+//! A [`world`] is data made from a seed: an upload, a line, and a [`weather`] of faults, each of which
+//! has an end. [`run`] lives it on one thread, so that one seed has one story; [`checks`] says what
+//! did not hold. `flow`, `line`, `link` and `network` are TCP as far as an uploader can tell.
 
+mod chance;
+mod checks;
 mod flow;
 mod line;
 mod link;
 mod network;
+mod run;
 #[cfg(test)]
 mod tests;
+mod weather;
+mod world;

@@ -1,0 +1,325 @@
+//! What must hold in every world.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::client::simulation::run::{End, Ran, Run};
+use crate::client::simulation::weather::{CARRIERS, COMMITS};
+use crate::client::simulation::world::{Happening, Wish, World};
+use crate::devserver::Operation;
+use crate::devserver::within::Seen;
+use crate::error::ErrorKind;
+use crate::events::Event;
+
+/// What a form says beside the object's bytes, and what a calm line may cost beside them.
+const FORM_FRAME_LEN: u64 = 4096;
+
+/// Everything that did not hold, each on a line.
+pub(super) fn violations(world: &World, ran: &Ran) -> Vec<String> {
+    let mut found = Vec::new();
+    for (index, run) in ran.runs.iter().enumerate() {
+        let mut run_found = Vec::new();
+        object(run, ran, &mut run_found);
+        events(run, &mut run_found);
+        found.extend(run_found.iter().map(|what| format!("run {index}: {what}")));
+    }
+    ending(world, ran, &mut found);
+    nothing_after(world, ran, &mut found);
+    resumes(world, ran, &mut found);
+    carried(world, ran, &mut found);
+    known_segments(world, ran, &mut found);
+    if world.is_calm() {
+        calm(world, ran, &mut found);
+    }
+    if ran.left_open > 0 {
+        found.push(format!("{} connections were left open", ran.left_open));
+    }
+    found
+}
+
+/// Nothing wrong is reported as right, and nothing half is ever stored.
+fn object(run: &Run, ran: &Ran, found: &mut Vec<String>) {
+    if let Some(stored) = &run.stored
+        && !ran.versions[..run.versions.1].contains(stored)
+    {
+        found.push("what is stored was never the source".to_owned());
+    }
+    let End::Done(done) = &run.end else { return };
+    let Some(stored) = &run.stored else {
+        found.push("success, and there is no object".to_owned());
+        return;
+    };
+    // A source that nobody touched during the run: exactly its bytes.
+    let during = &ran.versions[run.versions.0 - 1..run.versions.1];
+    if !during.contains(stored) {
+        found.push("success, and the object is an older source".to_owned());
+    }
+    if done.size != stored.len() as u64 {
+        found.push(format!(
+            "{} bytes are told, {} are there",
+            done.size,
+            stored.len()
+        ));
+    }
+}
+
+/// What is told on the way makes sense.
+fn events(run: &Run, found: &mut Vec<String>) {
+    let mut acknowledged_before = 0;
+    let mut safe_before = 0;
+    for (_, event) in &run.events {
+        match event {
+            Event::Progress {
+                safe_bytes,
+                acknowledged_bytes,
+                size,
+            } => {
+                if acknowledged_bytes > size || safe_bytes > acknowledged_bytes {
+                    found.push(format!("progress makes no sense: {event:?}"));
+                }
+                if *acknowledged_bytes < acknowledged_before {
+                    found.push(format!("progress runs backwards: {event:?}"));
+                }
+                if *safe_bytes < safe_before && !voids(run) {
+                    found.push(format!("safe bytes are lost: {event:?}"));
+                }
+                acknowledged_before = *acknowledged_bytes;
+                safe_before = *safe_bytes;
+            }
+            Event::Retrying { wait, .. } if *wait > Duration::from_secs(60) => {
+                found.push(format!("a wait of {wait:?}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// With faults that end, the upload ends, and well.
+fn ending(world: &World, ran: &Ran, found: &mut Vec<String>) {
+    let Some(last) = ran.runs.last() else { return };
+    match &last.end {
+        End::Done(_) => {}
+        // The object is there, and nobody may look.
+        End::Failed(error)
+            if error.kind() == ErrorKind::OutcomeUnknown
+                && world.ready_token
+                && last.stored.is_some() => {}
+        End::Failed(error) => found.push(format!("it failed: {error} ({:?})", error.kind())),
+        End::Overdue => found.push(format!(
+            "it still went on after {:?}, with {:?} to carry",
+            world.patience(),
+            world.transfer()
+        )),
+        End::Crashed => found.push("the last run crashed".to_owned()),
+    }
+    let reruns = ran
+        .runs
+        .iter()
+        .filter(|run| matches!(run.end, End::Failed(_)));
+    for run in reruns {
+        if let End::Failed(error) = &run.end
+            && !world.may_fail(error.kind())
+        {
+            found.push(format!("a run failed: {error} ({:?})", error.kind()));
+        }
+    }
+}
+
+/// Nothing is sent after a success, nor between runs.
+fn nothing_after(world: &World, ran: &Ran, found: &mut Vec<String>) {
+    for seen in begun(ran) {
+        // What was on the line when a run broke off may still arrive.
+        let grace = world.latency + Duration::from_secs(1);
+        let within = |run: &Run| run.began <= seen.at && seen.at <= run.ended;
+        let on_its_way = |run: &Run| run.ended <= seen.at && seen.at <= run.ended + grace;
+        let broke_off = |run: &&Run| !matches!(run.end, End::Done(_));
+        if ran.runs.iter().any(within) || ran.runs.iter().filter(broke_off).any(on_its_way) {
+            continue;
+        }
+        // An upload id is given back without anybody waiting for it.
+        if seen.operation != Operation::Abort {
+            found.push(format!("a request while nothing ran: {seen:?}"));
+        }
+    }
+}
+
+/// What was safe in one run is safe in the next.
+fn resumes(world: &World, ran: &Ran, found: &mut Vec<String>) {
+    if world.source_changes() {
+        return;
+    }
+    for pair in ran.runs.windows(2) {
+        let [before, after] = pair else { continue };
+        let safe = before
+            .events
+            .iter()
+            .rev()
+            .find_map(|(_, event)| match event {
+                Event::Progress { safe_bytes, .. } => Some(*safe_bytes),
+                _ => None,
+            });
+        let resumed = after.events.iter().find_map(|(_, event)| match event {
+            Event::Started { resumed_bytes, .. } => Some(*resumed_bytes),
+            _ => None,
+        });
+        if let (Some(safe), Some(resumed)) = (safe, resumed)
+            && resumed < safe
+            && matches!(before.end, End::Crashed)
+            && !voids(before)
+        {
+            found.push(format!("{safe} bytes were safe, {resumed} are resumed"));
+        }
+    }
+}
+
+/// No more bytes than the object has and the incidents explain.
+fn carried(world: &World, ran: &Ran, found: &mut Vec<String>) {
+    let segment = world.segment_max();
+    let lanes = world.window as u64;
+    let of_fault = |fault: &crate::devserver::Fault| {
+        let times = fault.times.unwrap_or(1);
+        let again = u64::from(fault.expire.is_some() || fault.wrong.is_some());
+        times * (segment + again * world.size.max(segment))
+    };
+    let of_happening = |happening: &Happening| match happening {
+        Happening::Outage(time) | Happening::Absent(_, _, time) | Happening::Restart(time) => {
+            lanes * segment * (1 + time.as_secs() / 30)
+        }
+        Happening::Crash(_) => lanes * segment,
+        // Something else is uploaded then.
+        Happening::CrashAndChange(..) | Happening::SourceChanges(_) => 4 * world.size + (4 << 20),
+    };
+    let faults: u64 = world.plan.faults.iter().map(of_fault).sum();
+    let hosts = world.plan.hosts.len() as u64 * lanes * segment * 4;
+    let holes = world.holes.len() as u64 * segment;
+    let happenings = world.happenings.iter().map(|(_, what)| of_happening(what));
+    // A form that fails again and again goes on in lanes.
+    let form = if world.is_calm() {
+        0
+    } else {
+        world.size.min(segment) * 3
+    };
+    let allowed =
+        world.size + faults + hosts + holes + happenings.sum::<u64>() + form + FORM_FRAME_LEN * 8;
+    if ran.carried > allowed {
+        found.push(format!(
+            "{} bytes were carried for {}; {allowed} are explained",
+            ran.carried, world.size
+        ));
+    }
+}
+
+/// What the client knows to be stored is not sent again: a segment that was answered, on a connection
+/// that then served another request, was heard.
+fn known_segments(world: &World, ran: &Ran, found: &mut Vec<String>) {
+    let voided = ran.runs.iter().any(voids) || world.source_changes();
+    let altered = world.plan.faults.iter().any(|fault| {
+        fault.wrong.is_some()
+            || fault.flip_byte.is_some()
+            || fault.answer_html.is_some()
+            || fault.answer_text.is_some()
+            || fault.cut_answer.is_some()
+            || fault.omit_reqid
+    });
+    if voided || altered || world.wish == Wish::Form {
+        return;
+    }
+    let mut later: BTreeMap<u64, Instant> = BTreeMap::new();
+    for seen in begun(ran) {
+        later.insert(seen.arrival.connection, seen.at);
+    }
+    let lanes = [Operation::Mkblk, Operation::Bput, Operation::Part];
+    let heard = |seen: &&Seen| {
+        lanes.contains(&seen.operation)
+            && seen.outcome.as_deref() == Some("200")
+            && later
+                .get(&seen.arrival.connection)
+                .is_some_and(|last| *last > seen.at)
+    };
+    let known: u64 = ran.log.iter().filter(heard).map(|seen| seen.received).sum();
+    if known > world.size {
+        found.push(format!(
+            "{known} bytes were acknowledged and heard of, of {}: something was sent again",
+            world.size
+        ));
+    }
+}
+
+/// Where nothing goes wrong, nothing is retried, nothing sent twice, and the line is used.
+fn calm(world: &World, ran: &Ran, found: &mut Vec<String>) {
+    let Some(run) = ran.runs.first() else { return };
+    for (_, event) in &run.events {
+        if let Event::Retrying { failure, .. } = event {
+            found.push(format!("retried on a calm line: {failure}"));
+        }
+    }
+    if ran.carried > world.size + FORM_FRAME_LEN {
+        found.push(format!("{} bytes for {}", ran.carried, world.size));
+    }
+    let took = run.ended - run.began;
+    let lane_round_trips = 8 + world.size / (256 * 1024);
+    let due = world.transfer() * 13 / 10
+        + world.latency * u32::try_from(lane_round_trips).unwrap_or(u32::MAX) * 3
+        + Duration::from_secs(2);
+    if took > due {
+        found.push(format!("took {took:?}, {due:?} would do"));
+    }
+    let commits = begun(ran).filter(|seen| COMMITS.contains(&seen.operation));
+    if commits.count() != 1 {
+        found.push("more than one commit on a calm line".to_owned());
+    }
+}
+
+/// Whether a run says that something was void.
+fn voids(run: &Run) -> bool {
+    run.events.iter().any(|(_, event)| match event {
+        Event::Notice(text) => {
+            text.contains("starts again") || text.contains("starts over") || text.contains("lanes")
+        }
+        _ => false,
+    })
+}
+
+fn begun(ran: &Ran) -> impl Iterator<Item = &Seen> {
+    ran.log.iter().filter(|seen| seen.outcome.is_none())
+}
+
+/// Two lives of one world tell the same story if these are the same.
+pub(super) fn trace(ran: &Ran) -> Vec<String> {
+    let mut lines = Vec::new();
+    for seen in &ran.log {
+        let at = seen.at.saturating_duration_since(ran.began);
+        let carrier = CARRIERS.contains(&seen.operation);
+        lines.push(format!(
+            "{at:?} {:?} {:?} {:?} {} {carrier}",
+            seen.arrival, seen.operation, seen.outcome, seen.received
+        ));
+    }
+    for run in &ran.runs {
+        for (at, event) in &run.events {
+            let at = at.saturating_duration_since(ran.began);
+            lines.push(match event {
+                // Ids of requests are drawn by chance.
+                Event::Retrying {
+                    failure,
+                    wait,
+                    attempts,
+                } => format!("{at:?} {:?} {wait:?} {attempts}", failure.kind),
+                Event::Attempt(attempt) => {
+                    format!(
+                        "{at:?} {} {:?} {:?}",
+                        attempt.operation, attempt.status, attempt.trace
+                    )
+                }
+                // So are the names of directories.
+                Event::Notice(text) => {
+                    let words = text.split(' ').filter(|word| !word.contains('/'));
+                    format!("{at:?} {}", words.collect::<Vec<_>>().join(" "))
+                }
+                event => format!("{at:?} {event:?}"),
+            });
+        }
+        lines.push(format!("{:?}", run.ended - ran.began));
+    }
+    lines
+}

@@ -1,0 +1,123 @@
+//! The simulation: thousands of worlds, each from a seed.
+//!
+//! `HAUL_SIM_SEEDS=10000` lives so many worlds, `HAUL_SIM_SEED=1234` one and tells its story.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crate::client::simulation::checks::{trace, violations};
+use crate::client::simulation::run::run;
+use crate::client::simulation::world::World;
+
+/// Worlds of one `cargo test`.
+const SEEDS: u64 = 200;
+
+/// Failing worlds after which the rest is not looked at.
+const FAILURES_MAX: usize = 5;
+
+/// What did not hold in a world; a panic is one more such thing.
+fn live(world: &World) -> Vec<String> {
+    match catch_unwind(AssertUnwindSafe(|| {
+        let ran = run(world);
+        violations(world, &ran)
+    })) {
+        Ok(found) => found,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            vec![format!("panicked: {}", text.unwrap_or_default())]
+        }
+    }
+}
+
+/// The smallest world that still fails, by leaving out one thing after the other.
+fn shrunk(mut world: World) -> World {
+    let mut index = 0;
+    while index < world.incidents() {
+        let smaller = world.without(index);
+        if live(&smaller).is_empty() {
+            index += 1;
+        } else {
+            world = smaller;
+        }
+    }
+    world
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how much is tested is the tester's choice, and tests have no main"
+)]
+fn wish(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// In every world: no wrong object, no success without one, an end, nothing sent again that was
+/// known, nothing sent after the end, nothing left open.
+#[test]
+fn whatever_happens() {
+    if let Some(seed) = wish("HAUL_SIM_SEED") {
+        return tell(seed);
+    }
+    let count = wish("HAUL_SIM_SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(0);
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let failures: Vec<String> = thread::scope(|scope| {
+        let work = || {
+            let mut failures = Vec::new();
+            while failures.len() < FAILURES_MAX {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= count {
+                    break;
+                }
+                let world = World::new(seed);
+                if !live(&world).is_empty() {
+                    let world = shrunk(world);
+                    let found = live(&world).join("\n    ");
+                    failures.push(format!("{}    {found}", world.told()));
+                }
+            }
+            failures
+        };
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let done = workers.into_iter().flat_map(|it| it.join().unwrap());
+        done.collect()
+    });
+    assert!(
+        failures.is_empty(),
+        "{} worlds failed; HAUL_SIM_SEED=<seed> tells the story of one\n\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
+}
+
+/// The story of one world.
+fn tell(seed: u64) {
+    let world = World::new(seed);
+    println!("{}", world.told());
+    let ran = run(&world);
+    println!("{}", trace(&ran).join("\n"));
+    for run in &ran.runs {
+        println!("{:?}", run.end);
+    }
+    assert_eq!(violations(&world, &ran), Vec::<String>::new());
+}
+
+/// One seed, one story.
+#[test]
+fn same_seed_same_trace() {
+    for seed in 0..40 {
+        let world = World::new(seed);
+        let [first, second] = [run(&world), run(&world)].map(|ran| trace(&ran));
+        if let Some(at) =
+            (0..first.len().max(second.len())).find(|at| first.get(*at) != second.get(*at))
+        {
+            panic!(
+                "seed {seed} has two stories; they part at line {at}:\n{:?}\n{:?}",
+                first.get(at),
+                second.get(at)
+            );
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! A world as data: an upload, a line, and everything that goes wrong. Made from a seed.
+
+use std::time::Duration;
+
+use crate::client::simulation::chance::Chance;
+use crate::client::simulation::network::{Absence, Hole, Kernels};
+use crate::client::simulation::weather;
+use crate::devserver::{Fault, FaultPlan};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// Longest time that the bytes of an upload may take on their line: more shows nothing new.
+const TRANSFER_MAX_S: u64 = 240;
+
+/// How the object is asked to travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Auto,
+    V1,
+    V2,
+    Form,
+}
+
+/// What happens at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Happening {
+    /// The line is down for so long.
+    Outage(Duration),
+    /// A host is absent for so long.
+    Absent(usize, Absence, Duration),
+    /// The client dies and is started again after a pause.
+    Crash(Duration),
+    /// The same, and the source is another one afterwards.
+    CrashAndChange(Duration, Change),
+    /// The server dies, without what it had not stored, and comes back.
+    Restart(Duration),
+    /// Somebody writes into the source.
+    SourceChanges(Change),
+}
+
+/// What becomes of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Other bytes, the same size.
+    Rewritten,
+    /// One byte.
+    OneByte,
+    Truncated,
+    Grown,
+    /// Nothing but its times.
+    Touched,
+    /// The same path leads to another file, with other bytes.
+    Replaced,
+}
+
+/// One world.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) size: u64,
+    pub(super) wish: Wish,
+    pub(super) part_len: u64,
+    pub(super) window: usize,
+    /// A ready token in place of keys: nobody can look whether the object is there.
+    pub(super) ready_token: bool,
+    /// Bits per second.
+    pub(super) rate: u64,
+    pub(super) latency: Duration,
+    pub(super) kernels: Kernels,
+    pub(super) hosts: usize,
+    pub(super) plan: FaultPlan,
+    pub(super) holes: Vec<Hole>,
+    /// In order of time since the beginning.
+    pub(super) happenings: Vec<(Duration, Happening)>,
+}
+
+impl World {
+    /// The world of a seed.
+    pub(super) fn new(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let rate = chance.one(&[
+            64_000,
+            256_000,
+            1_000_000,
+            1_000_000,
+            4_000_000,
+            20_000_000,
+            100_000_000,
+        ]);
+        let size = size(&mut chance).min(rate / 8 * TRANSFER_MAX_S);
+        let mut world = Self {
+            seed,
+            size,
+            wish: chance.one(&[Wish::Auto, Wish::V1, Wish::V2, Wish::V2, Wish::Form]),
+            part_len: chance.one(&[MIB, 2 * MIB, 4 * MIB]),
+            window: usize::try_from(chance.one(&[1, 2, 2, 2, 4])).unwrap(),
+            ready_token: chance.percent(20),
+            rate,
+            latency: Duration::from_millis(chance.one(&[0, 1, 20, 20, 80, 300, 600])),
+            kernels: Kernels {
+                send_buffer: chance.one(&[16 * KIB, 128 * KIB, 256 * KIB]),
+                receive_buffer: chance.one(&[16 * KIB, 64 * KIB, 256 * KIB]),
+                reset_drops_unread: chance.percent(50),
+            },
+            hosts: usize::try_from(chance.one(&[1, 1, 2, 3])).unwrap(),
+            plan: FaultPlan {
+                seed,
+                ..FaultPlan::default()
+            },
+            holes: Vec::new(),
+            happenings: Vec::new(),
+        };
+        weather::brew(&mut world, &mut chance);
+        world
+    }
+
+    /// How long the bytes alone take on the line.
+    pub(super) fn transfer(&self) -> Duration {
+        Duration::from_millis(self.size.saturating_mul(8_000) / self.rate)
+    }
+
+    /// Whether nothing goes wrong at all.
+    pub(super) fn is_calm(&self) -> bool {
+        self.incidents() == 0
+    }
+
+    /// How many things go wrong.
+    pub(super) fn incidents(&self) -> usize {
+        self.plan.faults.len() + self.plan.hosts.len() + self.holes.len() + self.happenings.len()
+    }
+
+    /// The same world without its `index`th incident.
+    pub(super) fn without(&self, mut index: usize) -> Self {
+        let mut world = self.clone();
+        let mut take = |len: usize| {
+            let here = index < len;
+            let at = index;
+            index = index.wrapping_sub(len);
+            (here && at < len).then(|| {
+                index = usize::MAX;
+                at
+            })
+        };
+        if let Some(at) = take(world.plan.faults.len()) {
+            world.plan.faults.remove(at);
+        } else if let Some(at) = take(world.plan.hosts.len()) {
+            world.plan.hosts.remove(at);
+        } else if let Some(at) = take(world.holes.len()) {
+            world.holes.remove(at);
+        } else if let Some(at) = take(world.happenings.len()) {
+            world.happenings.remove(at);
+        }
+        world
+    }
+
+    /// Whether the source is ever written to.
+    pub(super) fn source_changes(&self) -> bool {
+        self.happenings.iter().any(|(_, what)| {
+            matches!(
+                what,
+                Happening::SourceChanges(_) | Happening::CrashAndChange(..)
+            )
+        })
+    }
+
+    /// Times at which the client dies.
+    pub(super) fn crashes(&self) -> impl Iterator<Item = (Duration, Duration, Option<Change>)> {
+        self.happenings.iter().filter_map(|(at, what)| match what {
+            Happening::Crash(pause) => Some((*at, *pause, None)),
+            Happening::CrashAndChange(pause, change) => Some((*at, *pause, Some(*change))),
+            _ => None,
+        })
+    }
+
+    /// The longest segment that may be sent.
+    pub(super) fn segment_max(&self) -> u64 {
+        let lanes = match self.wish {
+            Wish::V2 => self.part_len,
+            Wish::Auto | Wish::V1 => 4 * MIB,
+            Wish::Form => self.size,
+        };
+        // A small object goes by form, in one piece.
+        lanes.max(MIB).min(self.size.max(1))
+    }
+
+    /// What went wrong, each on a line, with the seed in front.
+    pub(super) fn told(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = format!(
+            "seed {}: {} bytes by {:?}, parts of {}, window {}, {} bit/s, {:?}, {:?}, {} hosts, \
+             ready token: {}\n",
+            self.seed,
+            self.size,
+            self.wish,
+            self.part_len,
+            self.window,
+            self.rate,
+            self.latency,
+            self.kernels,
+            self.hosts,
+            self.ready_token,
+        );
+        for fault in &self.plan.faults {
+            let _ = writeln!(text, "  {}", told(fault));
+        }
+        for host in &self.plan.hosts {
+            let _ = writeln!(text, "  {host:?}");
+        }
+        for hole in &self.holes {
+            let _ = writeln!(text, "  {hole:?}");
+        }
+        for (at, happening) in &self.happenings {
+            let _ = writeln!(text, "  at {at:?}: {happening:?}");
+        }
+        text
+    }
+}
+
+/// A fault without what it does not say.
+fn told(fault: &Fault) -> String {
+    let said = format!("{fault:?}");
+    let fields = said.trim_start_matches("Fault { ").trim_end_matches(" }");
+    let unsaid = [": None", ": []", ": false"];
+    let mut depth = 0_i32;
+    let mut pieces = vec![String::new()];
+    for letter in fields.chars() {
+        match letter {
+            '{' | '[' | '(' => depth += 1,
+            '}' | ']' | ')' => depth -= 1,
+            ',' if depth == 0 => {
+                pieces.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(letter);
+        }
+    }
+    let said = pieces.iter().map(|piece| piece.trim());
+    let said: Vec<&str> = said
+        .filter(|piece| !unsaid.iter().any(|end| piece.ends_with(end)))
+        .collect();
+    format!("fault: {}", said.join(", "))
+}
+
+/// Mostly small, with the sizes at which something changes, and some large.
+fn size(chance: &mut Chance) -> u64 {
+    match chance.within(0..=99) {
+        0..10 => chance.one(&[
+            0,
+            1,
+            MIB - 1,
+            MIB,
+            MIB + 1,
+            4 * MIB - 1,
+            4 * MIB,
+            4 * MIB + 1,
+            8 * MIB,
+        ]),
+        10..25 => chance.within(1..=64 * KIB),
+        25..75 => chance.within(64 * KIB..=2 * MIB),
+        75..96 => chance.within(2 * MIB..=6 * MIB),
+        _ => chance.within(6 * MIB..=30 * MIB),
+    }
+}
