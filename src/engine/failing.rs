@@ -74,11 +74,14 @@ impl Engine {
 
     /// Whether every host was tried for long enough and nothing of the service's was ever heard: a
     /// mistyped name, a portal in the way, no network at all.
-    fn has_no_contact(&self, now: Moment, work: &Work, failure: &Failure) -> bool {
+    fn has_no_contact(&mut self, now: Moment, work: &Work, failure: &Failure) -> bool {
         // A connection that never took a byte is none.
         let took_bytes = failure.kind != FailureKind::Stalled || work.watch.acknowledged() > 0;
         let is_slow =
             retry::was_connected(failure) && took_bytes && now.since(work.begun) >= SLOW_NOT_DEAD;
+        if is_slow {
+            self.budget.meet(now);
+        }
         failure.kind != FailureKind::Source
             && !is_slow
             && self.budget.has_no_contact(now)

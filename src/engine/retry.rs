@@ -134,9 +134,11 @@ impl Backoff {
 pub(crate) struct Budget {
     allowed: Duration,
     last_progress: Moment,
+    /// Since when nobody took a byte.
+    alone_since: Moment,
     /// Something of the service's was heard.
     heard: bool,
-    /// Attempts that failed.
+    /// Attempts that failed since then.
     failures: u32,
 }
 
@@ -145,6 +147,7 @@ impl Budget {
         Self {
             allowed,
             last_progress: Moment::default(),
+            alone_since: Moment::default(),
             heard: false,
             failures: 0,
         }
@@ -166,11 +169,18 @@ impl Budget {
         self.failures = self.failures.saturating_add(1);
     }
 
+    /// Somebody is there and takes bytes, though nothing was heard yet: the time for a first word
+    /// begins anew. A line that needs minutes for its first segment must survive a short break.
+    pub(crate) fn meet(&mut self, now: Moment) {
+        self.alone_since = now;
+        self.failures = 0;
+    }
+
     /// Whether it took too long to hear anything of the service's.
     pub(crate) fn has_no_contact(&self, now: Moment) -> bool {
         !self.heard
             && self.failures >= CONTACT_ATTEMPTS_MIN
-            && now >= Moment(CONTACT_BUDGET.min(self.allowed))
+            && now.since(self.alone_since) >= CONTACT_BUDGET.min(self.allowed)
     }
 
     /// Whether it is used up.

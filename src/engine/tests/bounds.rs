@@ -252,3 +252,44 @@ fn answers_are_followed() {
     };
     assert_eq!(count(begun), 2);
 }
+
+/// A line on which the first segment takes minutes is cut once, and the server is away for some
+/// seconds: who took bytes for so long is no mistyped name.
+#[test]
+fn a_short_break_after_a_long_first_segment() {
+    let limits = Limits {
+        window: 1,
+        ..Limits::default()
+    };
+    let mut engine = Engine::new(
+        job(Protocol::Blocks, 8 * MIB),
+        limits,
+        Checkpoint::default(),
+    );
+    let mut now = Moment::default();
+    let refusals = std::iter::repeat_n(FailureKind::Connect, 8);
+    let mut kinds = std::iter::once(FailureKind::Broken).chain(refusals);
+    loop {
+        let Some(effect) = engine.poll_effect() else {
+            now = now.max(engine.next_wakeup().expect("a reason to wake"));
+            engine.handle(now, Event::Woken);
+            continue;
+        };
+        assert!(!matches!(effect, Effect::Finish(_)), "{now:?}: {effect:?}");
+        let event = match effect {
+            Effect::Send { attempt, .. } => {
+                let Some(kind) = kinds.next() else { return };
+                now = now.max(Moment(Duration::from_secs(97)));
+                Some(Event::Failed {
+                    attempt,
+                    failure: Failure::new(kind, "cut"),
+                    server_time: None,
+                })
+            }
+            effect => succeed(&effect),
+        };
+        if let Some(event) = event {
+            engine.handle(now, event);
+        }
+    }
+}
