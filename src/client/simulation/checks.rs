@@ -73,6 +73,7 @@ fn events(run: &Run, found: &mut Vec<String>) {
                 safe_bytes,
                 acknowledged_bytes,
                 size,
+                ..
             } => {
                 if acknowledged_bytes > size || safe_bytes > acknowledged_bytes {
                     found.push(format!("progress makes no sense: {event:?}"));

@@ -89,9 +89,7 @@ impl Call for ApiOver {
     fn call<'a>(&'a self, endpoint: &'a Endpoint, request: Request) -> Calling<'a> {
         Box::pin(async move {
             let flight = Flight::new();
-            let send = self
-                .0
-                .send(endpoint, request, None, Reuse::Any, &flight);
+            let send = self.0.send(endpoint, request, None, Reuse::Any, &flight);
             match timeout(CALL_TIMEOUT, send).await {
                 Ok(answer) => answer.map_err(|unanswered| unanswered.failure),
                 Err(_) => Err(Failure::new(FailureKind::TimedOut, "no answer")),
