@@ -21,6 +21,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// written as JSON escapes, has about 5 MB.
 const ANSWER_LEN_MAX: usize = 8 << 20;
 
+/// How reqwest and the library below it say that there is no connection, before they say why.
+const LAYERS: &str = "error sending request: client error (Connect): ";
+
 /// Sends management calls. Cloning shares its connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
@@ -204,7 +207,14 @@ fn unanswered(endpoint: &Endpoint, through: Option<&Proxy>, error: reqwest::Erro
     let is_made = !matches!(kind, FailureKind::Tls | FailureKind::Connect);
     let what = if is_made { "" } else { "no connection to " };
     let mut failure = failure(kind, error);
-    let why = tls.as_ref().unwrap_or(&failure.message);
+    let why = match (tls, through) {
+        (Some(why), _) => why,
+        // The library keeps this error's type for itself; the words are for people only.
+        (None, Some(proxy)) if failure.message.ends_with("proxy authorization required") => {
+            proxy.refusal(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+        }
+        _ => failure.message.replacen(LAYERS, "", 1),
+    };
     failure.message = format!("{what}{endpoint}{way}: {why}");
     failure
 }

@@ -156,6 +156,11 @@ fn certificate(error: &CertificateError) -> String {
              issued it, name the file of its certificate authority (`ca_file`)"
                 .to_owned()
         }
+        CertificateError::BadSignature => {
+            "its certificate is not signed by the issuer that it names; an authority that was made \
+             anew under its old name has another certificate now (`ca_file`)"
+                .to_owned()
+        }
         other => format!(
             "its certificate is not valid: {}",
             rustls::Error::from(other.clone())

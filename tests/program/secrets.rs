@@ -17,6 +17,9 @@ fn nothing_leaks() {
         "UpToken ",
         "QBox ",
         "Qiniu ",
+        "PROXY-PASSWORD",
+        // `me:PROXY-PASSWORD` as `Proxy-Authorization` has it.
+        "bWU6UFJPWFktUEFTU1dPUkQ",
     ]
     .into_iter()
     .chain(parts)
@@ -30,6 +33,10 @@ fn nothing_leaks() {
         by_keys().set("HAUL_UPLOAD_TOKEN", &format!("{token}x")),
         by_keys().set("HAUL_SECRET_KEY", "WRONG-SECRET with blanks"),
         by_keys().set("HAUL_ENDPOINT", "http://127.0.0.1:1"),
+        by_keys().set("HAUL_PROXY", "http://me:PROXY-PASSWORD@127.0.0.1:1"),
+        by_keys().set("HAUL_PROXY", "socks5://me:PROXY-PASSWORD@127.0.0.1:1"),
+        by_keys().set("HAUL_PROXY", "ftp://me:PROXY-PASSWORD@127.0.0.1:1"),
+        by_keys().set("ALL_PROXY", "http://me:PROXY-PASSWORD@"),
     ];
     for world in worlds {
         let small = world.file("small", b"x");

@@ -1,0 +1,291 @@
+//! The library through proxies: both planes, with and without credentials, and past them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use haul::devserver::DevServer;
+use haul::{Error, ErrorKind, Uploader, UploaderBuilder};
+use http::StatusCode;
+
+use crate::authority::{Authority, Order, relay};
+use crate::http_proxy::HttpProxy;
+use crate::socks_proxy::SocksProxy;
+use crate::world::content;
+
+/// A host that no DNS knows (RFC 6761): whoever reaches it came by the proxy.
+const HOST: &str = "up.haul.invalid";
+
+/// User name and password `me:HUSH@1`, as `Proxy-Authorization` has them.
+const BASIC: &str = "Basic bWU6SFVTSEAx";
+
+/// The same in a URL.
+const USER: &str = "me:HUSH%401@";
+
+/// Two blocks: several lanes, and connections that are used again.
+const LEN: usize = (5 << 20) + 1;
+
+pub(crate) async fn server() -> (DevServer, SocketAddr) {
+    let server = DevServer::builder().start().await.unwrap();
+    let address = server.url().trim_start_matches("http://").parse().unwrap();
+    (server, address)
+}
+
+/// An uploader for the server's account; no second attempt takes long.
+pub(crate) fn builder(server: &DevServer) -> UploaderBuilder {
+    let keys = server.credentials();
+    Uploader::builder()
+        .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+        .retry_budget(Duration::from_millis(300))
+}
+
+/// Uploads by form and in lanes, and asks for what is there: both planes.
+pub(crate) async fn use_it(uploader: &Uploader) {
+    uploader.put_data("b", "small", "x").await.unwrap();
+    let done = uploader.put_data("b", "large", content(LEN)).await.unwrap();
+    let info = uploader.stat("b", "large").await.unwrap();
+    assert_eq!((info.size, info.hash), (LEN as u64, done.hash));
+}
+
+/// Both planes fail with the network's kind; what they say, without a password.
+async fn fails(uploader: &Uploader) -> [String; 2] {
+    let put = uploader.put_data("b", "k", "x").await.unwrap_err();
+    let stat = uploader.stat("b", "k").await.unwrap_err();
+    [put, stat].map(|error: Error| {
+        assert_eq!(error.kind(), ErrorKind::NoConnection, "{error}");
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains("HUSH"), "{text}");
+        text
+    })
+}
+
+/// HTTP proxies, in plain and encrypted, before plain and encrypted servers.
+#[tokio::test(flavor = "multi_thread")]
+async fn http_proxies() {
+    let authority = Authority::new("ours");
+    for (scheme, tls_proxy, user) in [
+        ("http", false, ""),
+        ("http", false, USER),
+        ("http", true, USER),
+        ("https", false, ""),
+        ("https", false, USER),
+        ("https", true, USER),
+    ] {
+        let story = format!("{scheme} through {tls_proxy} {user}");
+        let (server, address) = server().await;
+        let target = match scheme {
+            "http" => address,
+            _ => relay(authority.acceptor(Order::good(HOST)), address).await,
+        };
+        let proxy = HttpProxy {
+            authorization: (!user.is_empty()).then_some(BASIC),
+            ..HttpProxy::default()
+        };
+        let tls = tls_proxy.then(|| authority.acceptor(Order::good("localhost")));
+        let at = proxy.start(target, tls).await;
+        let front = if tls_proxy { "https" } else { "http" };
+        let uploader = builder(&server)
+            .endpoint(format!("{scheme}://{HOST}"))
+            .proxy(format!("{front}://{user}localhost:{}", at.port()))
+            .ca_file(authority.file())
+            .build()
+            .unwrap();
+        use_it(&uploader).await;
+        let asked = proxy.let_through();
+        let right = match scheme {
+            "http" => format!(" http://{HOST}/"),
+            _ => format!("CONNECT {HOST}:443"),
+        };
+        assert!(
+            asked.iter().all(|what| what.contains(&right)),
+            "{story}: {asked:?}"
+        );
+        // Plain requests come one by one, tunnels carry several.
+        let connections = server.requests().connections;
+        assert_eq!(asked.len() as u64, connections, "{story}: {asked:?}");
+    }
+}
+
+/// SOCKS5: names found by the proxy or here, with and without credentials.
+#[tokio::test(flavor = "multi_thread")]
+async fn socks_proxies() {
+    let authority = Authority::new("ours");
+    for (scheme, host, user) in [
+        ("socks5h", HOST, ""),
+        ("socks5h", HOST, USER),
+        ("socks5", "localhost", ""),
+        ("socks5", "127.0.0.1", USER),
+    ] {
+        for https in [false, true] {
+            let story = format!("{scheme} {host} {user} {https}");
+            let (server, address) = server().await;
+            let target = match https {
+                false => address,
+                true => relay(authority.acceptor(Order::good(host)), address).await,
+            };
+            let proxy = SocksProxy {
+                credentials: (!user.is_empty()).then_some(("me", "HUSH@1")),
+                ..SocksProxy::default()
+            };
+            let at = proxy.start(target).await;
+            let front = if https { "https" } else { "http" };
+            // Port 1 is nobody's: a direct connection would fail.
+            let uploader = builder(&server)
+                .endpoint(format!("{front}://{host}:1"))
+                .proxy(format!("{scheme}://{user}{at}"))
+                .ca_file(authority.file())
+                .build()
+                .unwrap();
+            use_it(&uploader).await;
+            let asked = proxy.asked.lock().unwrap().clone();
+            let name = if scheme == "socks5" { "1:1" } else { HOST };
+            let right = |what: &String| what.contains(name) && what.ends_with(":1");
+            assert!(asked.iter().all(right), "{story}: {asked:?}");
+            let connections = server.requests().connections;
+            // One that nothing was sent on may not have got as far.
+            assert!(asked.len() as u64 >= connections, "{story}: {asked:?}");
+            assert_ne!(connections, 0, "{story}");
+        }
+    }
+}
+
+/// Who may not use an HTTP proxy is told which proxy, which status, and what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn http_refusals() {
+    let rows = [
+        (
+            "no credentials",
+            "",
+            Some(BASIC),
+            None,
+            "407",
+            "wants a user name and password",
+        ),
+        (
+            "wrong ones",
+            "me:HUSH-wrong@",
+            Some(BASIC),
+            None,
+            "407",
+            "does not accept",
+        ),
+        (
+            "forbidden",
+            USER,
+            Some(BASIC),
+            Some(StatusCode::FORBIDDEN),
+            "403",
+            "refused",
+        ),
+        (
+            "no way on",
+            "",
+            None,
+            Some(StatusCode::BAD_GATEWAY),
+            "502",
+            "refused",
+        ),
+    ];
+    for (story, user, authorization, refuses, status, words) in rows {
+        for scheme in ["http", "https"] {
+            let (server, address) = server().await;
+            let proxy = HttpProxy {
+                authorization,
+                refuses,
+                ..HttpProxy::default()
+            };
+            let at = proxy.start(address, None).await;
+            let uploader = builder(&server)
+                .endpoint(format!("{scheme}://{HOST}"))
+                .proxy(format!("http://{user}{at}"))
+                .build()
+                .unwrap();
+            // What a proxy answers to a plain request may be the server's answer, but for 407.
+            if scheme == "http" && status != "407" {
+                continue;
+            }
+            let [put, stat] = fails(&uploader).await;
+            for said in [&put, &stat] {
+                assert!(
+                    said.contains(&format!("http://{at}")),
+                    "{story} {scheme}: {said}"
+                );
+            }
+            assert!(
+                put.contains(status) && put.contains(words),
+                "{story} {scheme}: {put}"
+            );
+            // The other plane's library keeps other statuses for itself.
+            if status == "407" {
+                assert!(
+                    stat.contains(status) && stat.contains(words),
+                    "{story} {scheme}: {stat}"
+                );
+            }
+            assert_eq!(server.requests().connections, 0, "{story} {scheme}");
+        }
+    }
+}
+
+/// The same of a SOCKS5 proxy, and of one that is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn socks_refusals() {
+    let (server, address) = server().await;
+    let credentials = Some(("me", "HUSH@1"));
+    let proxy = SocksProxy {
+        credentials,
+        ..SocksProxy::default()
+    };
+    let at = proxy.start(address).await;
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = closed.local_addr().unwrap();
+    drop(closed);
+    for (story, user, at, words) in [
+        (
+            "no credentials",
+            "",
+            at,
+            "no user name and password are set",
+        ),
+        (
+            "wrong ones",
+            "me:HUSH-wrong@",
+            at,
+            "credentials not accepted",
+        ),
+        ("nobody there", USER, nobody, "refused"),
+    ] {
+        let uploader = builder(&server)
+            .endpoint(format!("http://{HOST}"))
+            .proxy(format!("socks5h://{user}{at}"))
+            .build()
+            .unwrap();
+        let [put, stat] = fails(&uploader).await;
+        assert!(put.contains(words), "{story}: {put}");
+        for said in [&put, &stat] {
+            assert!(said.contains(&format!("socks5h://{at}")), "{story}: {said}");
+        }
+    }
+    assert_eq!(server.requests().connections, 0);
+}
+
+/// Exempt hosts are reached directly, by both planes; so are all when the proxy is `none`.
+#[tokio::test(flavor = "multi_thread")]
+async fn past_the_proxy() {
+    let (server, address) = server().await;
+    let proxy = HttpProxy::default();
+    let at = proxy.start(address, None).await;
+    let url = format!("http://{at}");
+    let variables = [("http_proxy", url.as_str())].map(|(a, b)| (a.into(), b.into()));
+    let base = || builder(&server).endpoint(server.url());
+    for uploader in [
+        base().proxy(&url).no_proxy("example.com, 127.0.0.0/8"),
+        base().proxy(&url).no_proxy("*"),
+        base().proxy_from(variables.clone()).proxy("none"),
+        base().proxy_from([("HTTP_PROXY".into(), url.clone().into())]),
+    ] {
+        use_it(&uploader.build().unwrap()).await;
+        assert!(proxy.let_through().is_empty());
+    }
+    use_it(&base().proxy_from(variables).build().unwrap()).await;
+    assert!(!proxy.let_through().is_empty());
+}
