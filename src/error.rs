@@ -10,6 +10,9 @@ use crate::model::{EndpointError, Failure, FailureKind, NameError, Trace};
 
 pub use facts::Fact;
 
+/// What to do after a failure that may pass.
+pub(crate) const RUN_AGAIN: &str = "run the same line again";
+
 /// Why an upload, or a call next to it, did not succeed.
 ///
 /// Its text says what happened and with which value, where, and how often it was tried;
@@ -242,7 +245,7 @@ impl From<EndpointError> for Error {
 /// The user's side of a failure: whose turn it is, and what to do.
 fn meaning(kind: &FailureKind) -> (ErrorKind, Option<&'static str>) {
     use FailureKind as F;
-    const AGAIN: &str = "run the same line again";
+    const AGAIN: &str = RUN_AGAIN;
     match kind {
         F::Connect => (
             ErrorKind::NoConnection,
@@ -295,9 +298,11 @@ fn meaning(kind: &FailureKind) -> (ErrorKind, Option<&'static str>) {
         F::Broken | F::Stalled | F::NotReading | F::Trickle | F::TimedOut => {
             (ErrorKind::Unfinished, Some(AGAIN))
         }
-        F::Server | F::Throttled | F::Changed | F::BodyLimit => {
-            (ErrorKind::Unfinished, Some(AGAIN))
-        }
+        F::BodyLimit => (
+            ErrorKind::Unfinished,
+            Some("a proxy or gateway on the way refuses bodies of this size: go around it"),
+        ),
+        F::Server | F::Throttled | F::Changed => (ErrorKind::Unfinished, Some(AGAIN)),
         F::ChecksumRefused | F::NoSuchUpload | F::InvalidContext => {
             (ErrorKind::Unfinished, Some(AGAIN))
         }

@@ -144,9 +144,10 @@ pub enum FailureKind {
     Refused,
 }
 
-/// `text` on one line, without control characters, at most [`MESSAGE_LEN_MAX`] bytes.
+/// `text` on one line, without control characters and without the numbers that the standard library
+/// adds to the system's words, at most [`MESSAGE_LEN_MAX`] bytes.
 fn shorten(text: String) -> String {
-    let flat: String = text
+    let flat: String = without_numbers(&text)
         .chars()
         .map(|char| if char.is_control() { ' ' } else { char })
         .collect();
@@ -160,9 +161,37 @@ fn shorten(text: String) -> String {
     }
 }
 
+/// `text` without every ` (os error 104)`: the words before it say the same.
+fn without_numbers(text: &str) -> String {
+    let mut pieces = text.split(" (os error ");
+    let mut kept = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let behind = piece.trim_start_matches(|char: char| char.is_ascii_digit());
+        match behind.strip_prefix(')') {
+            Some(rest) => kept.push_str(rest),
+            None => kept.push_str(&format!(" (os error {piece}")),
+        }
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The system's words stand for themselves.
+    #[test]
+    fn no_numbers_of_the_system() {
+        let rows = [
+            ("reset (os error 104)", "reset"),
+            ("x: a (os error 1): b (os error 22) c", "x: a: b c"),
+            ("plain (os error x)", "plain (os error x)"),
+        ];
+        for (text, expected) in rows {
+            let failure = Failure::new(FailureKind::Broken, text);
+            assert_eq!(failure.message, expected);
+        }
+    }
 
     /// A server's words reach a terminal as one short line, whatever they were.
     #[test]

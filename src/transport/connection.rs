@@ -11,9 +11,9 @@ use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
 use crate::clock;
-use crate::model::{Endpoint, Failure, FailureKind, chain};
+use crate::model::{Endpoint, Failure, FailureKind, cause, chain};
 use crate::network::Proxy;
-use crate::transport::body::{BodyFate, OutgoingBody};
+use crate::transport::body::OutgoingBody;
 use crate::transport::flight::Boarding;
 use crate::transport::metered::Metered;
 use crate::transport::wire::{Gauge, Wire};
@@ -97,20 +97,12 @@ impl Connection {
     pub(crate) async fn send(
         &mut self,
         request: http::Request<OutgoingBody>,
-        fate: &BodyFate,
     ) -> Result<http::Response<Incoming>, NoAnswer> {
         self.in_flight = true;
         let sent = self.sender.try_send_request(request).await;
-        sent.map_err(|error| {
-            let doing = if fate.is_complete() {
-                "waiting for the answer"
-            } else {
-                "sending"
-            };
-            NoAnswer {
-                unsent: error.message().is_some(),
-                failure: broken(doing, error.error()),
-            }
+        sent.map_err(|error| NoAnswer {
+            unsent: error.message().is_some(),
+            failure: broken(error.error()),
         })
     }
 
@@ -136,8 +128,13 @@ impl Drop for Connection {
     }
 }
 
-/// The failure of a connection that broke while `doing`.
-pub(crate) fn broken(doing: &str, error: &(dyn StdError + 'static)) -> Failure {
-    let message = format!("the connection broke while {doing}: {}", chain(error));
+/// The failure of a connection that broke. How far it had come is its trace's to say.
+pub(crate) fn broken(error: &(dyn StdError + 'static)) -> Failure {
+    // What the system says is behind what HTTP makes of it.
+    let words = match cause::<std::io::Error>(error) {
+        Some(system) => chain(system),
+        None => chain(error),
+    };
+    let message = format!("the connection broke: {words}");
     Failure::new(FailureKind::Broken, message)
 }

@@ -141,7 +141,7 @@ impl Transport {
         let is_used = connection.idle().is_some();
         let (request, fate) = outgoing(endpoint, request, source, &connection)?;
         flight.board(connection.boarding(head_len(&request)));
-        let answer = exchange(&mut connection, request, &fate).await;
+        let answer = exchange(&mut connection, request).await;
         let answer = answer.map_err(|mut unanswered| {
             if let Some(failure) = fate.take_failure() {
                 return failure.into();
@@ -240,9 +240,8 @@ fn head_len(request: &http::Request<OutgoingBody>) -> u64 {
 async fn exchange(
     connection: &mut Connection,
     request: http::Request<OutgoingBody>,
-    fate: &BodyFate,
 ) -> Result<Answer, Unanswered> {
-    let sent = connection.send(request, fate).await;
+    let sent = connection.send(request).await;
     let sent = sent.map_err(|NoAnswer { failure, unsent }| Unanswered {
         failure,
         stale: if unsent { Stale::Unsent } else { Stale::Sent },
@@ -250,7 +249,7 @@ async fn exchange(
     let (head, mut body) = sent?.into_parts();
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| connection::broken("reading the answer", &error))?;
+        let frame = frame.map_err(|error| connection::broken(&error))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::engine::event;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, RUN_AGAIN};
 use crate::events::Event;
 use crate::kodo::{Etag, Stored};
 use crate::model::Failure;
@@ -58,11 +58,7 @@ pub(crate) async fn settle(
     if let Some(why) = end(recorder, stored).await {
         meter.tell(&Event::Notice(why));
     }
-    let next = if can_go_on {
-        AGAIN
-    } else {
-        "run the same line again"
-    };
+    let next = if can_go_on { AGAIN } else { RUN_AGAIN };
     match ended {
         event::Outcome::Done => {
             let finished = meter.take_finished()?;
@@ -121,10 +117,7 @@ fn failed(error: Error, again: bool, next: &str) -> Error {
         return error;
     }
     // What stands in the way comes first, where the failure says so.
-    let first = match error.kind() {
-        ErrorKind::NoConnection | ErrorKind::NotKodo => error.next_step(),
-        _ => None,
-    };
+    let first = error.next_step().filter(|step| *step != RUN_AGAIN);
     let next = match first {
         Some(first) => format!("{first}; then {next}"),
         None => next.to_owned(),
