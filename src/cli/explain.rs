@@ -47,3 +47,103 @@ fn row(head: &str, text: &str, width: Option<usize>) -> Vec<String> {
     lines.push(line);
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::Run;
+    use crate::model::{Endpoint, Failure, FailureKind, Stage, Trace};
+
+    fn trace(stage: Stage) -> Trace {
+        Trace {
+            endpoint: Endpoint::parse("https://upload-z2.qiniup.com", true).unwrap(),
+            address: Some("192.0.2.7:443".to_owned()),
+            proxy: None,
+            is_reused: false,
+            stage,
+            acknowledged_bytes: 120 << 10,
+            body_len: 4 << 20,
+            connecting: Duration::from_millis(210),
+            sending: Duration::from_secs(42),
+            answering: Duration::from_secs(60),
+        }
+    }
+
+    /// An upload of 6.3 MiB that failed for the third time after a quarter of an hour.
+    fn error(kind: FailureKind, message: &str, trace: Trace) -> Error {
+        let mut failure = Failure::new(kind, message);
+        failure.trace = Some(Box::new(trace));
+        let run = Run {
+            size: 6_606_028,
+            attempts: 3,
+            elapsed: Duration::from_secs(902),
+        };
+        Error::from_failure("finish the upload", failure)
+            .safe(4 << 20)
+            .of_run(run)
+    }
+
+    /// What a terminal of 80 columns shows of what no dev server does on a loopback device.
+    #[test]
+    fn at_a_terminal() {
+        let connecting = Trace {
+            address: None,
+            ..trace(Stage::Connecting)
+        };
+        let by_proxy = Trace {
+            proxy: Some("http://proxy.example.com:3128".to_owned()),
+            is_reused: true,
+            ..trace(Stage::Answering)
+        };
+        let errors = [
+            error(
+                FailureKind::Stalled,
+                "nothing was acknowledged for 30 s (stall_timeout)",
+                trace(Stage::Sending),
+            ),
+            error(
+                FailureKind::NotReading,
+                "the other end does not read: nothing was acknowledged for 30 s (stall_timeout)",
+                trace(Stage::Sending),
+            ),
+            error(
+                FailureKind::TimedOut,
+                "everything was acknowledged, and no answer came for 60 s (response_timeout)",
+                by_proxy,
+            ),
+            error(
+                FailureKind::Trickle,
+                "6000 bytes were acknowledged within 60 s, less than 256 a second (min_rate)",
+                trace(Stage::Sending),
+            ),
+            error(
+                FailureKind::Connect,
+                "no connection to https://upload-z2.qiniup.com: failed to lookup address \
+                 information: Name or service not known",
+                connecting,
+            ),
+            error(
+                FailureKind::Source,
+                "report.pdf: it has other bytes than were sent",
+                trace(Stage::Sending),
+            ),
+        ];
+        let shown: Vec<String> = errors
+            .iter()
+            .map(|error| lines(error, Some(79)).join("\n"))
+            .collect();
+        for line in shown.iter().flat_map(|text| text.lines()) {
+            assert!(line.chars().count() <= 79, "{line}");
+        }
+        insta::assert_snapshot!(shown.join("\n\n"));
+    }
+
+    /// The library's text has it all on one line.
+    #[test]
+    fn on_one_line() {
+        let error = error(FailureKind::Stalled, "it stalled", trace(Stage::Sending));
+        insta::assert_snapshot!(error.to_string());
+    }
+}

@@ -7,6 +7,7 @@
 mod change;
 mod demo;
 mod exits;
+mod explained;
 mod kodo;
 mod library;
 mod local;
