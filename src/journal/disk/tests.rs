@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::record::{Checkpoint, Record};
 use crate::journal::disk::{LOCK_LOOKS_OWN, LOCK_PAUSE, Note, Opened, mend};
-use crate::journal::file::{journal_path, lock_path, uploads_dir};
+use crate::journal::file::{journal_path, lock_path, make_dir, uploads_dir};
 use crate::journal::header::{Header, SourcePath};
 use crate::journal::lock::Owner;
 use crate::journal::queue::Journal;
@@ -238,7 +238,7 @@ async fn void_records_go() {
         }
         records
     };
-    for (count, rewritten) in [(30, false), (40, true)] {
+    for (count, rewritten) in [(32, false), (33, true)] {
         let before = journal(&header(), &restarts(count));
         let (state, path) = state_with(&before);
         let opened = open(state.path()).await;
@@ -286,6 +286,11 @@ async fn one_at_a_time() {
         matches!(refused, OpenError::Held { owner: None }),
         "{refused:?}"
     );
+    // Nor is another process waited for as if it were this one.
+    fs::write(&lock, r#"{"pid":1,"since":1,"host":"elsewhere"}"#).unwrap();
+    let begun = tokio::time::Instant::now();
+    Journal::open(state.path(), header()).await.unwrap_err();
+    assert!(begun.elapsed() < LOCK_PAUSE * LOCK_LOOKS_OWN / 2);
     drop(first.journal);
     open(state.path()).await;
 }
@@ -320,9 +325,12 @@ async fn permissions() {
         assert_eq!(mode(&dir.join(&file)), 0o600, "{file}");
     }
     opened.journal.close().await.unwrap();
-    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-    open(&state_dir).await;
-    assert_eq!(mode(&dir), 0o700);
+    // Nothing is given, only taken.
+    for (before, after) in [(0o755, 0o700), (0o701, 0o700), (0o500, 0o500)] {
+        fs::set_permissions(&dir, fs::Permissions::from_mode(before)).unwrap();
+        make_dir(&dir).unwrap();
+        assert_eq!(mode(&dir), after, "{before:o}");
+    }
 }
 
 /// A state directory that cannot be is no reason to fail, and says what is wrong with it.
@@ -341,6 +349,11 @@ async fn no_state_directory() {
         text.starts_with("cannot make ") && text.contains("file/uploads"),
         "{text}"
     );
+    let (state, path) = state_with(b"");
+    fs::create_dir(path.with_extension("draft")).unwrap();
+    let refused = Journal::open(state.path(), header()).await.unwrap_err();
+    let text = refused.to_string();
+    assert!(text.starts_with("cannot remove "), "{text}");
 }
 
 /// On a full disk a journal that must be mended is still believed, but takes no more records.

@@ -127,6 +127,8 @@ fn paths_that_are_no_text() {
     assert_eq!(ours(&journal(&one, &[])).header, one);
     assert_ne!(one.identity(), two.identity());
     assert_eq!(one.source.path.to_string(), "/tmp/a\u{fffd}");
+    let path = Path::new(OsStr::from_bytes(b"/tmp/a\xff"));
+    assert_eq!(one.source.path.to_path().as_deref(), Some(path));
     let text = String::from_utf8(journal(&one, &[])).unwrap();
     assert!(
         text.contains(r#""path":{"hex":"2f746d702f61ff"}"#),

@@ -118,6 +118,21 @@ async fn listing() {
     assert_eq!(upload.checkpoint.lanes.len(), 1);
 }
 
+/// What cannot be looked at is said, and not taken for no uploads.
+#[test]
+fn not_to_be_looked_at() {
+    let state = tempfile::tempdir().unwrap();
+    let identity = header().identity();
+    assert!(look(state.path(), identity).is_none(), "no directory");
+    put(state.path(), "file", b"");
+    put(state.path(), "uploads", b"");
+    let refused = list(state.path()).unwrap_err();
+    assert!(refused.to_string().starts_with("cannot list "), "{refused}");
+    let state_dir = state.path().join("file");
+    let entry = look(&state_dir, identity).expect("no answer is not nothing");
+    assert!(matches!(entry, Entry::Unreadable(_)), "{entry:?}");
+}
+
 /// An upload is found by as much of its identity as tells it from the others.
 #[test]
 fn finding() {

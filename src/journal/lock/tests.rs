@@ -58,7 +58,55 @@ fn owners() {
         short.to_string().ends_with("31 Dec 9999 23:59:59 GMT"),
         "{short}"
     );
-    assert!(!short.is_this_process());
+    let beyond = Owner {
+        since: DATE_MAX,
+        ..short.clone()
+    };
+    assert_eq!(beyond.to_string(), "process 1", "no calendar has that day");
     let _lock = Lock::take(&path, &short).unwrap();
     assert_eq!(Lock::holder(&path), Some(Some(short)));
+}
+
+/// A process is known by its number and its machine, both: state directories may be shared.
+#[test]
+fn who_is_this_process() {
+    let this = Owner::this_process(1);
+    let rows = [
+        ("this one", this.clone(), true),
+        (
+            "later",
+            Owner {
+                since: 2,
+                ..this.clone()
+            },
+            true,
+        ),
+        (
+            "its neighbour",
+            Owner {
+                pid: this.pid ^ 1,
+                ..this.clone()
+            },
+            false,
+        ),
+        (
+            "elsewhere",
+            Owner {
+                host: Some("else.where".to_owned()),
+                ..this.clone()
+            },
+            false,
+        ),
+    ];
+    for (story, owner, expected) in rows {
+        assert_eq!(owner.is_this_process(), expected, "{story}");
+    }
+    if cfg!(target_os = "linux") {
+        let uname = std::process::Command::new("uname")
+            .arg("-n")
+            .output()
+            .unwrap();
+        let name = String::from_utf8(uname.stdout).unwrap();
+        assert_eq!(this.host.as_deref(), Some(name.trim()));
+    }
 }
