@@ -295,17 +295,21 @@ fn meaning(kind: &FailureKind) -> (ErrorKind, Option<&'static str>) {
             ErrorKind::Refused,
             Some("use an upload host of the bucket's region, or set no endpoint"),
         ),
-        F::Broken | F::Stalled | F::NotReading | F::Trickle | F::TimedOut => {
-            (ErrorKind::Unfinished, Some(AGAIN))
-        }
+        F::Broken
+        | F::Stalled
+        | F::NotReading
+        | F::Trickle
+        | F::TimedOut
+        | F::Server
+        | F::Throttled
+        | F::Changed
+        | F::ChecksumRefused
+        | F::NoSuchUpload
+        | F::InvalidContext => (ErrorKind::Unfinished, Some(AGAIN)),
         F::BodyLimit => (
             ErrorKind::Unfinished,
             Some("a proxy or gateway on the way refuses bodies of this size: go around it"),
         ),
-        F::Server | F::Throttled | F::Changed => (ErrorKind::Unfinished, Some(AGAIN)),
-        F::ChecksumRefused | F::NoSuchUpload | F::InvalidContext => {
-            (ErrorKind::Unfinished, Some(AGAIN))
-        }
         F::BadRequest
         | F::AccelerationOff
         | F::NotFound

@@ -62,6 +62,7 @@ impl Memory {
             };
         };
         let header = self.header(errand, file, hosts);
+        let identity = header.identity();
         let opened = match Journal::open(state_dir, header).await {
             Ok(opened) => opened,
             Err(OpenError::Held { owner }) => {
@@ -87,7 +88,7 @@ impl Memory {
                 listener.tell(&Event::Notice(words(note)));
             }
         }
-        Ok((Recorder::new(Some(journal)), checkpoint))
+        Ok((Recorder::new(Some((journal, identity))), checkpoint))
     }
 
     fn header(&self, errand: &Errand<'_>, file: &FileSource, hosts: &HostBook) -> Header {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::engine::event::{AttemptId, Effect, Moment, RecordId};
+use crate::engine::doubt::acted;
+use crate::engine::event::{AttemptId, Effect, Moment, Outcome, RecordId};
 use crate::engine::lane::Lane;
 use crate::engine::plan::Protocol;
 use crate::engine::record::{Checkpoint, Record};
@@ -48,7 +49,7 @@ impl Engine {
         let Some(layout) = checkpoint.layout else {
             return;
         };
-        self.unclear = checkpoint.committing;
+        self.take_up_commit(checkpoint.committing);
         if layout.protocol == Protocol::Parts && !lives(checkpoint.expires) {
             return;
         }
@@ -88,7 +89,9 @@ impl Engine {
         if begin.due().is_none_or(|due| due > now) {
             return;
         }
-        if self.layout.protocol == Protocol::Parts {
+        if self.may_have_acted() {
+            self.finish(Outcome::Unknown(acted()));
+        } else if self.layout.protocol == Protocol::Parts {
             let host = self.hosts.choose(now);
             let attempt = self.attempt(now, WorkKind::Initiate, host);
             self.effects.push_back(Effect::Initiate { attempt, host });

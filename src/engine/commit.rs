@@ -1,5 +1,6 @@
 //! The commit: sent once, and never believed lost before someone looked.
 
+use crate::engine::doubt::acted;
 use crate::engine::event::{AttemptId, Effect, Found, Moment, Notice, Outcome, RecordId};
 use crate::engine::plan::{Layout, Protocol};
 use crate::engine::record::Record;
@@ -23,6 +24,8 @@ pub(crate) struct Commit {
     mismatches: u32,
     /// How often stat was refused.
     refusals: u32,
+    /// From when on, by the service's clock, its object is put.
+    put_from: u64,
     step: Step,
     /// What follows when stat does not find our object.
     not_found: NotFound,
@@ -85,6 +88,7 @@ pub(crate) struct Circumstances {
     pub(crate) protocol: Protocol,
     pub(crate) can_stat: bool,
     pub(crate) repeat_shows: bool,
+    pub(crate) repeat_acts: bool,
     /// An earlier commit, or this one, may have taken effect.
     pub(crate) unclear: bool,
 }
@@ -125,9 +129,11 @@ pub(crate) fn commit_verdict(failure: &Failure, at: Circumstances) -> CommitVerd
         _ if may_have_happened(failure) => match (at.protocol, at.can_stat) {
             (Protocol::Blocks, _) if repeatable => V::Again,
             (_, true) => V::Look,
-            (_, false) if repeatable => V::Again,
             // A second complete tells: it succeeds, or the upload id is gone.
             (Protocol::Parts, false) => V::Again,
+            // So does a second commit of the others: it replaces the same by the same, or is refused
+            // since the object is there. Unless it does something else besides.
+            (_, false) if !at.repeat_acts => V::Again,
             (_, false) => V::Unknown,
         },
         _ => V::GiveUp,
@@ -142,6 +148,11 @@ impl Commit {
     pub(crate) fn is_recording(&self, id: RecordId) -> bool {
         self.step == Step::Recording(id)
     }
+
+    /// Whether it is announced, and none is in flight.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.step == Step::Ready
+    }
 }
 
 impl Engine {
@@ -154,13 +165,18 @@ impl Engine {
             return;
         }
         match commit.step {
+            // A second complete finds no upload id: it does nothing.
+            Step::Idle if self.may_have_acted() && self.layout.protocol != Protocol::Parts => {
+                self.finish(Outcome::Unknown(acted()));
+            }
             Step::Idle if self.unclear.is_some() && self.must_look_first() => {
                 self.set_commit_step(Step::Unclear);
                 self.send_stat(now);
             }
             Step::Idle => {
-                let server_time = self.unclear.unwrap_or(self.server_time);
-                let id = self.record(Record::Committing { server_time });
+                let put_from = self.unclear.unwrap_or(self.put_from());
+                let id = self.record(Record::Committing(self.announced(put_from)));
+                self.with_commit(|commit| commit.put_from = put_from);
                 self.set_commit_step(Step::Recording(id));
             }
             Step::Ready => self.send_commit(now),
@@ -187,12 +203,13 @@ impl Engine {
         commit.step = Step::Ready;
         commit.mismatches += u32::from(failure.kind == FailureKind::ChecksumRefused);
         if may_have_happened(&failure) && self.unclear.is_none() {
-            self.unclear = Some(self.server_time);
+            self.unclear = Some(commit.put_from);
         }
         let at = Circumstances {
             protocol: self.layout.protocol,
             can_stat: self.job.can_stat,
             repeat_shows: self.job.repeat_shows,
+            repeat_acts: self.job.repeat_acts,
             unclear: self.unclear.is_some(),
         };
         let verdict = commit_verdict(&failure, at);
@@ -327,7 +344,7 @@ impl Engine {
     }
 
     fn send_stat(&mut self, now: Moment) {
-        let not_before = self.unclear.unwrap_or(self.server_time);
+        let not_before = self.unclear.unwrap_or(self.put_from());
         let attempt = self.attempt(now, WorkKind::Stat, 0);
         let layout = self.layout;
         self.effects.push_back(Effect::Stat {

@@ -17,8 +17,16 @@ const DRAIN: Duration = Duration::from_secs(10);
 impl Engine {
     /// Voids all that the service has acknowledged and begins again, once.
     pub(crate) fn start_over(&mut self, now: Moment, failure: Failure, why: &'static str) {
+        if self.may_have_acted() {
+            self.finish(Outcome::Unknown(failure));
+            return;
+        }
         self.start_overs += 1;
         if self.start_overs > START_OVERS_MAX {
+            // What the service has may still do, unless it says that it is gone or other bytes.
+            if failure.kind != FailureKind::BadRequest {
+                self.forget_lanes();
+            }
             self.give_up(now, failure, true);
             return;
         }
@@ -59,6 +67,7 @@ impl Engine {
     /// Decides the end, unless it is decided already.
     pub(crate) fn end_at(&mut self, until: Moment, outcome: Outcome) {
         if self.ending.is_none() {
+            self.take_commit_back();
             self.ending = Some((outcome, until));
         }
     }

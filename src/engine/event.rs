@@ -244,6 +244,19 @@ pub enum Event {
     Woken,
 }
 
+impl Event {
+    /// The service's clock, in seconds since 1970, where an answer told it.
+    pub(crate) fn server_time(&self) -> Option<u64> {
+        match self {
+            Self::Initiated { server_time, .. }
+            | Self::Sent { server_time, .. }
+            | Self::Listed { server_time, .. }
+            | Self::Failed { server_time, .. } => *server_time,
+            _ => None,
+        }
+    }
+}
+
 /// A lane as the service's list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -319,6 +332,8 @@ pub enum Notice {
         /// What it said.
         failure: Failure,
     },
+    /// An earlier process may have stored the object with other particulars; it is committed anew.
+    CommitsAnew,
     /// The form upload failed too often; the object goes in lanes.
     FormGivenUp,
     /// Bytes that are safe on the service by now.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::event::{Moment, RecordId};
+use crate::engine::plan::SEGMENT_LEN_MIN;
 use crate::engine::record::{Receipt, Seal};
 
 /// A lane's progress and what it is doing.
@@ -22,8 +23,10 @@ pub(crate) struct Lane {
     pub(crate) failures: u32,
     /// Acknowledgements with a wrong hash since the last right one.
     pub(crate) mismatches: u32,
-    /// How often it started again from its first byte.
+    /// How often it started again from its first byte without getting further than before.
     pub(crate) restarts: u32,
+    /// How far it was when it started again, in bytes: the furthest.
+    furthest: u64,
 }
 
 /// What a lane is doing.
@@ -65,6 +68,7 @@ impl Lane {
             failures: 0,
             mismatches: 0,
             restarts: 0,
+            furthest: 0,
         }
     }
 
@@ -82,6 +86,10 @@ impl Lane {
     /// A durable acknowledgement.
     pub(crate) fn advance(&mut self, segment: Acknowledged) {
         self.done += segment.seal.len;
+        // At most so many times as that fits into a lane: even then restarts come to an end.
+        if self.done >= self.furthest.saturating_add(SEGMENT_LEN_MIN) {
+            self.restarts = 0;
+        }
         self.seals.push(segment.seal);
         self.receipt = Some(segment.receipt);
         self.epoch = self.epoch.min(segment.epoch);
@@ -94,6 +102,7 @@ impl Lane {
     pub(crate) fn reset(&mut self, epoch: u32) {
         *self = Self {
             restarts: self.restarts + 1,
+            furthest: self.furthest.max(self.done),
             failures: self.failures,
             ..Self::fresh(epoch)
         };

@@ -23,6 +23,7 @@
 
 mod begin;
 mod commit;
+mod doubt;
 mod ending;
 pub mod event;
 mod failing;
@@ -50,7 +51,7 @@ use crate::engine::listing::Listing;
 pub use crate::engine::patience::Limits;
 use crate::engine::patience::{Pulse, Watch};
 use crate::engine::plan::{Layout, Sizer, Wishes};
-use crate::engine::record::{Checkpoint, Record};
+use crate::engine::record::{Announced, Checkpoint, Digest, Record};
 use crate::engine::retry::{Backoff, Budget};
 use crate::engine::token::Token;
 
@@ -65,8 +66,12 @@ pub struct Job {
     pub hosts: Vec<String>,
     /// Whether stat can tell what is under the key: needs keys, and a key.
     pub can_stat: bool,
-    /// Whether a repeated commit shows: `forceInsertOnly`, or a callback.
+    /// Whether a repeated commit shows: `forceInsertOnly`, or what [`Job::repeat_acts`] is about.
     pub repeat_shows: bool,
+    /// Whether a repeated commit does something twice: calls back, or makes a second object.
+    pub repeat_acts: bool,
+    /// What the commit says about the object, hashed.
+    pub says: Digest,
     /// Seconds since 1970 at the start, for what an earlier process was given with an expiry.
     pub unix_now: u64,
     /// Seed of the jitter.
@@ -117,6 +122,8 @@ pub struct Engine {
     last_looks: u32,
     /// A commit may have taken effect: the service's clock before the first one.
     unclear: Option<u64>,
+    /// The same of an earlier process's commit, which said something else about the object.
+    other_commit: Option<Announced>,
     /// The service's clock as last heard, in seconds since 1970; 0 for never.
     server_time: u64,
     /// The end is decided; what is in flight may finish until the moment.
@@ -203,6 +210,7 @@ impl Engine {
             epoch: 1,
             last_looks: 0,
             unclear: None,
+            other_commit: None,
             server_time: 0,
             ending: None,
         };
@@ -216,42 +224,37 @@ impl Engine {
         if matches!(self.phase, Phase::Finished) {
             return;
         }
+        self.hear_clock(event.server_time());
         match event {
             Event::Initiated {
                 attempt,
                 upload_id,
                 expires,
-                server_time,
+                ..
             } => {
-                self.hear_clock(server_time);
                 self.initiated(now, attempt, upload_id, expires);
             }
             Event::Sent {
                 attempt,
                 receipt,
                 digest,
-                server_time,
+                ..
             } => {
-                self.hear_clock(server_time);
                 self.sent(now, attempt, receipt, digest);
             }
             Event::Listed {
                 attempt,
                 lanes,
                 next,
-                server_time,
+                ..
             } => {
-                self.hear_clock(server_time);
                 self.listed(now, attempt, &lanes, next);
             }
             Event::Committed { attempt } => self.committed(attempt),
             Event::Stated { attempt, found } => self.stated(now, attempt, found),
             Event::Failed {
-                attempt,
-                failure,
-                server_time,
+                attempt, failure, ..
             } => {
-                self.hear_clock(server_time);
                 self.failed(now, attempt, failure);
             }
             Event::Pulse {
@@ -386,13 +389,6 @@ impl Engine {
         self.recording.insert(id);
         self.effects.push_back(Effect::Record { id, record });
         id
-    }
-
-    /// Says once more what a record before this one has voided: that a commit may have been sent.
-    fn record_unclear(&mut self) {
-        if let Some(server_time) = self.unclear {
-            self.record(Record::Committing { server_time });
-        }
     }
 
     /// An attempt was answered well: its host and its token are good.

@@ -43,10 +43,20 @@ pub enum Record {
         lane: u64,
     },
     /// A commit is about to be sent: from here on the object may exist.
-    Committing {
-        /// The service's clock when it was last heard, in seconds since 1970; 0 if never.
-        server_time: u64,
-    },
+    Committing(Announced),
+    /// The commit was refused: the object does not exist because of it.
+    CommitRefused,
+}
+
+/// A commit that may have been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Announced {
+    /// An object of ours was put at this time or later, by the service's clock in seconds since 1970;
+    /// 0 if that is not known.
+    pub server_time: u64,
+    /// What it said about the object, hashed.
+    pub says: Digest,
 }
 
 /// A content hash of 20 bytes, written as 40 hexadecimal digits: SHA-1, in whatever way the
@@ -112,8 +122,8 @@ pub struct Checkpoint {
     pub expires: Option<u64>,
     /// Per lane: its segments in order, and the receipt of the last.
     pub lanes: BTreeMap<u64, (Vec<Seal>, Receipt)>,
-    /// A commit may have been sent: the service's clock before it.
-    pub committing: Option<u64>,
+    /// A commit may have been sent.
+    pub committing: Option<Announced>,
 }
 
 impl Checkpoint {
@@ -185,9 +195,12 @@ impl Checkpoint {
                 self.lanes.remove(lane)?;
                 self.committing = None;
             }
-            Record::Committing { server_time } => {
+            Record::Committing(announced) => {
                 self.layout?;
-                self.committing = Some(*server_time);
+                self.committing = Some(*announced);
+            }
+            Record::CommitRefused => {
+                self.committing.take()?;
             }
         }
         Some(())

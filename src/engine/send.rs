@@ -8,8 +8,8 @@ use crate::engine::retry::{MISMATCHES_MAX, Verdict, verdict};
 use crate::engine::{Engine, Phase, Work, WorkKind};
 use crate::model::{ByteSpan, Failure, FailureKind};
 
-/// How often one lane may start again from its first byte. More would be a service that forgets
-/// what it acknowledges, and a loop that sends for ever.
+/// How often one lane may start again from its first byte without getting further than before. More
+/// would be a service that forgets what it acknowledges, and a loop that sends for ever.
 pub(crate) const LANE_RESTARTS_MAX: u32 = 3;
 
 /// Failures in a row after which a lane no longer follows the endpoint that its receipt names.
@@ -172,6 +172,10 @@ impl Engine {
         };
         let (done, failures, restarts) = (lane.done, lane.failures, lane.restarts);
         if restarts >= LANE_RESTARTS_MAX {
+            if done > 0 {
+                // Nothing of it is safe.
+                self.void_lane(index, "the service no longer knows what it acknowledged");
+            }
             self.give_up(now, failure, true);
         } else if done == 0 {
             // Nothing to void: the service refused a first segment. Wait before the next attempt.

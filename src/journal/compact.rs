@@ -36,7 +36,8 @@ pub(crate) fn in_force(records: &[Record], was: u64, now: u64) -> Vec<Record> {
             Record::LaneReset { lane } => {
                 kept.retain(|kept| !is_commit(kept) && !is_of_lane(kept, *lane));
             }
-            Record::Committing { .. } => {
+            Record::CommitRefused => kept.retain(|kept| !is_commit(kept)),
+            Record::Committing(_) => {
                 kept.retain(|kept| !is_commit(kept));
                 if was == now {
                     kept.push(record.clone());
@@ -48,7 +49,7 @@ pub(crate) fn in_force(records: &[Record], was: u64, now: u64) -> Vec<Record> {
 }
 
 fn is_commit(record: &Record) -> bool {
-    matches!(record, Record::Committing { .. })
+    matches!(record, Record::Committing(_))
 }
 
 fn is_of_lane(record: &Record, wanted: u64) -> bool {

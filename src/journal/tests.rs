@@ -5,7 +5,7 @@ mod memory;
 use std::path::Path;
 
 use crate::engine::plan::{Layout, Protocol};
-use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
+use crate::engine::record::{Announced, Checkpoint, Digest, Receipt, Record};
 use crate::journal::frame::{self, Chain, Recovered, Recovery};
 use crate::journal::header::{Header, Source, SourcePath, Target};
 use crate::model::{Bucket, ObjectKey};
@@ -68,25 +68,26 @@ pub(crate) fn segment(lane: u64, index: u64) -> Record {
     }
 }
 
+/// A commit that may have been sent at `server_time`.
+pub(crate) fn committing(server_time: u64) -> Record {
+    Record::Committing(Announced {
+        server_time,
+        says: Digest([7; 20]),
+    })
+}
+
 /// The first `len` records of an upload in which everything happens, one sensible record after the
 /// other.
 pub(crate) fn story(len: usize) -> Vec<Record> {
-    let mut records = vec![
-        begun(),
-        segment(3, 0),
-        Record::Committing { server_time: 0 },
-        begun(),
-    ];
+    let mut records = vec![begun(), segment(3, 0), committing(0), begun()];
     let mut lane = 0;
     while records.len() < len {
         records.extend([segment(lane, 0), segment(lane, 1), segment(lane + 1, 0)]);
         records.push(Record::LaneReset { lane });
-        records.extend([
-            segment(lane, 0),
-            Record::Committing {
-                server_time: NOW + lane,
-            },
-        ]);
+        records.extend([segment(lane, 0), committing(NOW + lane)]);
+        if lane.is_multiple_of(4) {
+            records.extend([Record::CommitRefused, committing(NOW + lane)]);
+        }
         lane += 2;
     }
     records.truncate(len);

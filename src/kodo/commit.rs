@@ -3,6 +3,8 @@
 //! Everything is checked when it is put in, so that whatever exists can be sent by each of the
 //! three. Source: protocol reference, sections 3.1 and 5.4.
 
+use sha1::{Digest, Sha1};
+
 use crate::model::ObjectKey;
 
 /// Prefix of custom variables on the wire.
@@ -104,6 +106,28 @@ impl Commit {
         }
         self.metadata.push(entry);
         Ok(self)
+    }
+
+    /// SHA-1 of all that is said besides the key: from the same bytes, two commits with the same one
+    /// make the same object.
+    pub fn said(&self) -> [u8; 20] {
+        let mut hasher = Sha1::new();
+        // Each field goes with its length, so that no two lists of fields run together alike.
+        let mut field = |text: &str| {
+            hasher.update((text.len() as u64).to_be_bytes());
+            hasher.update(text);
+        };
+        // Neither can be empty when it is there.
+        field(self.file_name.as_deref().unwrap_or_default());
+        field(self.mime_type.as_deref().unwrap_or_default());
+        for pairs in [&self.vars, &self.metadata] {
+            field(&pairs.len().to_string());
+            for (name, value) in pairs {
+                field(name);
+                field(value);
+            }
+        }
+        hasher.finalize().into()
     }
 
     /// The object's key, `None` where the service is to name it.

@@ -165,16 +165,23 @@ impl Permit {
         }
     }
 
-    /// Whether a repeated commit can be seen: by its refusal, by a callback that comes twice, by a
-    /// second object.
+    /// Whether a repeated commit can be seen: by its refusal, or by what it does.
     pub(crate) fn repeat_shows(&self) -> bool {
+        let refused = match &self.access {
+            Access::Keys(_) => false,
+            Access::Token(token) | Access::Provider(_, token) => token.policy().force_insert_only,
+        };
+        refused || self.repeat_acts()
+    }
+
+    /// Whether a repeated commit does something twice: by a callback, or a second object.
+    pub(crate) fn repeat_acts(&self) -> bool {
         match &self.access {
             Access::Keys(_) => false,
             Access::Token(token) | Access::Provider(_, token) => {
                 let policy = token.policy();
                 // With a name that the service makes, a second commit may make a second object.
-                policy.force_insert_only
-                    || policy.callback_url.is_some()
+                policy.callback_url.is_some()
                     || (policy.save_key.is_some() && (self.names_no_key || policy.force_save_key))
             }
         }

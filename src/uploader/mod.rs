@@ -30,7 +30,7 @@ use crate::api::Api;
 use crate::clock;
 use crate::engine::event::{self, Notice};
 use crate::engine::plan::{self, Wishes};
-use crate::engine::record::Checkpoint;
+use crate::engine::record::{Checkpoint, Digest};
 use crate::engine::{Engine, Limits};
 use crate::error::Error;
 use crate::events::{Event, Listener};
@@ -160,6 +160,8 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
             && job.permit.keys().is_some()
             && job.commit.key().is_some(),
         repeat_shows: job.permit.repeat_shows(),
+        repeat_acts: job.permit.repeat_acts(),
+        says: Digest(job.commit.said()),
         unix_now: began,
         seed: job.seed,
     };
@@ -206,6 +208,11 @@ fn hear(notice: &Notice, meter: &Meter) {
             "the service does not tell which parts it has: {failure}; the upload goes on without \
              comparing"
         )),
+        Notice::CommitsAnew => Event::Notice(
+            "an earlier run may have stored the object with another type, name, metadata or \
+             variables; it is stored anew"
+                .to_owned(),
+        ),
         Notice::FormGivenUp => {
             Event::Notice("one request for all failed; the file goes in lanes".to_owned())
         }

@@ -47,13 +47,7 @@ impl Executor {
             0 => self.began.saturating_sub(CLOCK_SKEW_MAX_S),
             heard => heard,
         };
-        let hash = match layout.protocol {
-            Protocol::Form => of_source(self.source.source()).await?.1,
-            protocol => {
-                let lanes = layout.lane_count(self.source.source().len());
-                self.hash_of_lanes(lanes, protocol)?
-            }
-        };
+        let hash = self.hash_of_object(layout).await?;
         let ours = info.etag() == Some(hash)
             && info.size == self.source.source().len()
             && clock::unix_seconds(info.stored_at()) >= not_before;
@@ -62,6 +56,31 @@ impl Executor {
         }
         let found = if ours { Found::Ours } else { Found::Another };
         Ok(Event::Stated { attempt, found })
+    }
+
+    /// How a person can find out whether the object is stored, and what to do then.
+    pub(super) async fn how_to_tell(&self, layout: Layout) -> String {
+        let hash = self.hash_of_object(layout).await;
+        let hash = hash.map(|hash| format!(" with hash {hash}"));
+        let hash = hash.unwrap_or_default();
+        match self.recorder.id() {
+            Some(id) => format!(
+                "look whether the object is there{hash}; then forget this upload (haul uploads abort \
+                 {id}), and if the object was not there, run the same line again"
+            ),
+            None => format!(
+                "look whether the object is there{hash}; if it is not, run the same line again"
+            ),
+        }
+    }
+
+    /// The hash that the whole object has when it is ours.
+    async fn hash_of_object(&self, layout: Layout) -> Result<Etag, Failure> {
+        let source = self.source.source();
+        match layout.protocol {
+            Protocol::Form => Ok(of_source(source).await?.1),
+            protocol => self.hash_of_lanes(layout.lane_count(source.len()), protocol),
+        }
     }
 
     /// Keeps the commit's answer, if it shows our bytes under our key.

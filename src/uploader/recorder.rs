@@ -4,22 +4,37 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::engine::record::Record;
 use crate::journal::Unavailable;
+use crate::journal::header::Identity;
 use crate::journal::queue::Journal;
+
+/// Digits of an identity that are shown: enough to tell 10 000 uploads apart.
+const ID_LEN: usize = 12;
 
 /// Brings records to the disk as long as that works.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     journal: Option<Journal>,
+    id: Option<Identity>,
     trouble: Mutex<Option<Unavailable>>,
 }
 
 impl Recorder {
     /// Without a journal, every record counts as durable at once: the upload cannot be resumed.
-    pub(crate) fn new(journal: Option<Journal>) -> Self {
+    pub(crate) fn new(journal: Option<(Journal, Identity)>) -> Self {
+        let (journal, id) = journal.unzip();
         Self {
             journal,
+            id,
             trouble: Mutex::new(None),
         }
+    }
+
+    /// What the journal is called, while it is kept: enough digits of it to be found by.
+    pub(crate) fn id(&self) -> Option<String> {
+        let id = self.id.filter(|_| self.is_kept())?;
+        let mut digits = id.to_string();
+        digits.truncate(ID_LEN);
+        Some(digits)
     }
 
     /// Whether a later run can go on from what is recorded.

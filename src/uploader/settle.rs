@@ -49,6 +49,10 @@ pub(crate) async fn settle(
     let can_go_on = executor.recorder.is_kept();
     // Without a record the next run sends everything again, whatever the service has.
     let safe_bytes = if can_go_on { engine.safe_bytes() } else { 0 };
+    let doubt = match ended {
+        event::Outcome::Unknown(_) => executor.how_to_tell(engine.layout()).await,
+        _ => String::new(),
+    };
     // All requests ended with the driver, so this is the last one who holds it.
     let recorder = Arc::into_inner(executor).map(|executor| executor.recorder);
     let stored = matches!(
@@ -73,6 +77,7 @@ pub(crate) async fn settle(
             })
         }
         ended => {
+            let next = if doubt.is_empty() { next } else { &doubt };
             let error = error(ended, changed, next, safe_bytes, size).safe(safe_bytes);
             let run = tally.run(size, error.failure());
             Err(error.of_run(run))
@@ -91,7 +96,7 @@ fn error(ended: event::Outcome, changed: Failure, next: &str, safe_bytes: u64, s
             Error::new(ErrorKind::Interrupted, what).next(next)
         }
         event::Outcome::SourceChanged => Error::from_failure(DOING, changed),
-        event::Outcome::Unknown(failure) => unknown(failure),
+        event::Outcome::Unknown(failure) => unknown(failure, next),
         event::Outcome::Failed { failure, again } => {
             failed(Error::from_failure(DOING, failure), again, next)
         }
@@ -126,9 +131,9 @@ fn failed(error: Error, again: bool, next: &str) -> Error {
 }
 
 /// The commit may or may not have taken effect.
-fn unknown(failure: Failure) -> Error {
+fn unknown(failure: Failure, next: &str) -> Error {
     let what = format!("the object may be stored, and nobody can tell: {failure}");
     Error::new(ErrorKind::OutcomeUnknown, what)
         .because(failure)
-        .next("look whether the object is there; everything needed to go on is kept")
+        .next(next)
 }

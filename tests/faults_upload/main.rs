@@ -5,6 +5,7 @@
 
 mod completes;
 mod connections;
+mod doubts;
 mod refusals;
 mod resumes;
 mod sizes;

@@ -2,15 +2,10 @@
 
 use std::time::Duration;
 
-use haul::devserver::{DevServer, Operation};
-use haul::kodo::{PutPolicy, Scope, UploadToken};
-use haul::model::{Bucket, ObjectKey};
-use haul::{ErrorKind, Protocol, Uploader};
+use haul::ErrorKind;
+use haul::devserver::Operation;
 
-use crate::world::{ALL, PATIENCE, Way, content, upload, write};
-
-/// 2100-01-01, the end of the token here.
-const DEADLINE: u64 = 4_102_444_800;
+use crate::world::{ALL, Way, upload};
 
 /// Its story, the plan, the error, how many commits may be sent.
 type Row = (&'static str, &'static str, ErrorKind, u64);
@@ -92,34 +87,4 @@ async fn refusals_that_stay() {
             assert!(sent <= *commits, "{story}, {way:?}: {sent} commits");
         }
     }
-}
-
-/// A ready token cannot look: when complete's answer is lost and a second one finds no upload id, the
-/// truth is that nobody knows.
-#[tokio::test]
-async fn nobody_can_tell() {
-    let plan = "[[fault]]\noperation = 'complete'\nnth = 1\nlose_answer = 'reset'";
-    let server = DevServer::builder()
-        .faults(plan.parse().unwrap())
-        .start()
-        .await
-        .unwrap();
-    let scope = Scope::Key(Bucket::new("b").unwrap(), ObjectKey::new("k").unwrap());
-    let policy = PutPolicy::new(scope, DEADLINE);
-    let token = UploadToken::sign(server.credentials(), &policy);
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file");
-    write(&path, &content(2 << 20));
-    let uploader = Uploader::builder()
-        .upload_token(token.expose())
-        .endpoint(server.url())
-        .protocol(Protocol::V2)
-        .state_dir(dir.path().join("state"))
-        .build()
-        .unwrap();
-    let put = uploader.put_file("b", "k", &path).into_future();
-    let ended = tokio::time::timeout(PATIENCE, put).await.expect("an end");
-    let error = ended.expect_err("nobody can tell");
-    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error}");
-    assert_eq!(server.requests().of(Operation::Complete).requests, 2);
 }

@@ -26,6 +26,8 @@ fn job(protocol: Protocol, size: u64) -> Job {
         hosts: vec!["up-1".into(), "up-2".into()],
         can_stat: true,
         repeat_shows: false,
+        repeat_acts: false,
+        says: Digest([1; 20]),
         unix_now: 0,
         seed: 1,
     }

@@ -37,9 +37,9 @@ impl World {
                     self.story()
                 );
                 // A second complete finds no upload id: that never shows.
-                let may_show = self.setup.repeat_shows && *protocol != Protocol::Parts;
-                let shows = may_show && self.unclear_to_this_process;
-                assert!(!shows, "a repeated commit that shows\n{}", self.story());
+                let may_act = self.setup.repeat_acts && *protocol != Protocol::Parts;
+                let acts = may_act && self.unclear_to_this_process;
+                assert!(!acts, "a repeated commit that acts\n{}", self.story());
                 let (durable, _) = Checkpoint::replay(&self.disk, self.size);
                 assert!(
                     durable.committing.is_some(),
@@ -75,6 +75,11 @@ impl World {
     /// What every ended run must show.
     pub(crate) fn check_end(&self) {
         let outcome = self.outcome.as_ref().expect("an end");
+        assert!(
+            !self.setup.repeat_acts || self.service.commits <= 1,
+            "a commit acted twice\n{}",
+            self.story()
+        );
         if *outcome == Outcome::Done {
             let object = self.service.object.as_ref();
             let object = object.unwrap_or_else(|| panic!("no object\n{}", self.story()));

@@ -252,27 +252,42 @@ fn every_schedule_ends_with_the_object() {
     }
 }
 
+/// What becomes of a second commit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    IsHarmless,
+    IsRefused,
+    Acts,
+}
+
 /// Where nobody may look, or a second commit shows: the end is the object, or, only when a commit
 /// may have taken effect, that nobody can tell.
 #[test]
 fn every_schedule_without_a_look_or_a_repeat_is_honest() {
     use Protocol::{Blocks, Form, Parts};
-    // Whether stat is possible, whether a repeat shows, and whether some end must be unknown.
+    // Whether stat is possible, what becomes of a repeat, and whether some end must be unknown.
     let rows = [
-        (Blocks, MIB, false, false, false),
-        (Blocks, MIB, false, true, true),
-        (Blocks, MIB, true, true, false),
-        (Parts, MIB + 1, false, false, true),
-        (Parts, MIB + 1, false, true, true),
-        (Parts, MIB + 1, true, true, false),
-        (Form, 1000, false, false, false),
-        (Form, 1000, false, true, true),
-        (Form, 1000, true, true, false),
+        (Blocks, MIB, false, Repeat::IsHarmless, false),
+        (Blocks, MIB, false, Repeat::IsRefused, true),
+        (Blocks, MIB, false, Repeat::Acts, true),
+        (Blocks, MIB, true, Repeat::IsRefused, false),
+        (Blocks, MIB, true, Repeat::Acts, false),
+        (Parts, MIB + 1, false, Repeat::IsHarmless, true),
+        (Parts, MIB + 1, false, Repeat::IsRefused, true),
+        (Parts, MIB + 1, false, Repeat::Acts, true),
+        (Parts, MIB + 1, true, Repeat::IsRefused, false),
+        (Parts, MIB + 1, true, Repeat::Acts, false),
+        (Form, 1000, false, Repeat::IsHarmless, false),
+        (Form, 1000, false, Repeat::IsRefused, true),
+        (Form, 1000, false, Repeat::Acts, true),
+        (Form, 1000, true, Repeat::IsRefused, false),
+        (Form, 1000, true, Repeat::Acts, false),
     ];
-    for (protocol, size, can_stat, repeat_shows, unknown) in rows {
+    for (protocol, size, can_stat, repeat, unknown) in rows {
         let setup = Setup {
             can_stat,
-            repeat_shows,
+            repeat_refused: repeat == Repeat::IsRefused,
+            repeat_acts: repeat == Repeat::Acts,
             ..Setup::new(protocol, size)
         };
         let explored = Explored::all(setup, ONE_EACH);

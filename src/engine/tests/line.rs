@@ -77,6 +77,8 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
             hosts: vec!["up".into()],
             can_stat: true,
             repeat_shows: false,
+            repeat_acts: false,
+            says: Digest([1; 20]),
             unix_now: 0,
             seed: 1,
         };

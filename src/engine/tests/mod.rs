@@ -2,6 +2,7 @@
 
 mod bounds;
 mod checks;
+mod commits;
 mod exhaustive;
 mod failures;
 mod limits;

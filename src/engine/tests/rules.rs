@@ -52,8 +52,8 @@ fn verdicts_on_segments() {
     }
 }
 
-/// A failed commit: what it met, the protocol, whether stat is possible, whether a repeat shows,
-/// whether an earlier commit is unclear, and the verdict.
+/// A failed commit: what it met, the protocol, whether stat is possible, whether a repeat does
+/// something twice, whether an earlier commit is unclear, and the verdict.
 type CommitRow = (FailureKind, Protocol, bool, bool, bool, CommitVerdict);
 
 fn commit_rows() -> Vec<CommitRow> {
@@ -122,11 +122,12 @@ fn commit_rows() -> Vec<CommitRow> {
 #[test]
 fn verdicts_on_commits() {
     let rows = commit_rows();
-    for (kind, protocol, can_stat, repeat_shows, unclear, expected) in rows {
+    for (kind, protocol, can_stat, repeat_acts, unclear, expected) in rows {
         let at = Circumstances {
             protocol,
             can_stat,
-            repeat_shows,
+            repeat_shows: repeat_acts,
+            repeat_acts,
             unclear,
         };
         assert_eq!(
@@ -141,6 +142,7 @@ fn verdicts_on_commits() {
         protocol: Protocol::Blocks,
         can_stat: true,
         repeat_shows: false,
+        repeat_acts: false,
         unclear: false,
     };
     assert_eq!(commit_verdict(&named, at), CommitVerdict::RestartLane(3));

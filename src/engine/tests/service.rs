@@ -22,7 +22,11 @@ pub(crate) struct Service {
     /// v2: parts by upload id and offset.
     pub(crate) uploads: BTreeMap<String, BTreeMap<u64, Piece>>,
     pub(crate) object: Option<Vec<Piece>>,
-    serial: u64,
+    /// When that was put, by its clock.
+    pub(crate) put_time: u64,
+    /// Its clock.
+    pub(crate) clock: u64,
+    pub(crate) serial: u64,
     /// Body bytes that arrived.
     pub(crate) received: u64,
     /// Commits that took effect.
@@ -95,7 +99,7 @@ impl World {
             attempt: *attempt,
             receipt,
             digest: digest(*span, self.source),
-            server_time: Some(5),
+            server_time: Some(self.service.clock),
         }
     }
 
@@ -152,6 +156,7 @@ impl World {
         match (pieces, protocol) {
             (Some(pieces), _) => {
                 self.service.object = Some(pieces);
+                self.service.put_time = self.service.clock;
                 self.service.commits += 1;
                 Event::Committed { attempt: *attempt }
             }
@@ -198,7 +203,7 @@ impl World {
             attempt: *attempt,
             lanes,
             next,
-            server_time: Some(5),
+            server_time: Some(self.service.clock),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What does not change while an upload lasts, and the engine made of it.
 
 use crate::engine::plan::{Protocol, Wishes};
-use crate::engine::record::Checkpoint;
+use crate::engine::record::{Checkpoint, Digest};
 use crate::engine::{Engine, Job, Limits};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
@@ -13,7 +13,11 @@ pub(crate) struct Setup {
     pub(crate) protocol: Protocol,
     pub(crate) can_stat: bool,
     /// A second commit is refused, since the object exists.
-    pub(crate) repeat_shows: bool,
+    pub(crate) repeat_refused: bool,
+    /// A second commit does something twice.
+    pub(crate) repeat_acts: bool,
+    /// What the commit says.
+    pub(crate) says: u8,
     pub(crate) window: usize,
     pub(crate) part_attempts: u32,
     /// Requests may hang.
@@ -27,7 +31,9 @@ impl Setup {
             size,
             protocol,
             can_stat: true,
-            repeat_shows: false,
+            repeat_refused: false,
+            repeat_acts: false,
+            says: 1,
             window: 2,
             part_attempts: 0,
             hangs: false,
@@ -40,7 +46,9 @@ impl Setup {
             wishes: wishes(self.protocol),
             hosts: vec!["up-1".into(), "up-2".into()],
             can_stat: self.can_stat,
-            repeat_shows: self.repeat_shows,
+            repeat_shows: self.repeat_refused || self.repeat_acts,
+            repeat_acts: self.repeat_acts,
+            says: Digest([self.says; 20]),
             unix_now: 1_000,
             seed: 7,
         };

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::engine::event::{AttemptId, Effect, Event, Found, Moment, Outcome};
 use crate::engine::plan::Protocol;
 use crate::engine::record::{Checkpoint, Record};
-use crate::engine::tests::service::{Service, Version, digest};
+use crate::engine::tests::service::{Piece, Service, Version, digest};
 pub(crate) use crate::engine::tests::setup::{MIB, Setup, wishes};
 use crate::model::{ByteSpan, Failure, FailureKind, Stage};
 
@@ -72,7 +72,10 @@ impl World {
             setup,
             size: setup.size,
             engine: setup.engine(Checkpoint::default()),
-            service: Service::default(),
+            service: Service {
+                clock: 5,
+                ..Service::default()
+            },
             disk: Vec::new(),
             pending: Vec::new(),
             hung: BTreeSet::new(),
@@ -85,7 +88,7 @@ impl World {
             unclear_to_this_process: false,
             trace: Vec::new(),
         };
-        world.service.refuses_second = setup.repeat_shows;
+        world.service.refuses_second = setup.repeat_refused;
         world.collect();
         world
     }
@@ -340,6 +343,7 @@ impl World {
         // Whatever was heard of that commit, this process cannot know.
         self.unclear |= checkpoint.committing.is_some();
         self.seen = self.source;
+        self.service.clock += 10;
         self.now = Moment::default();
         self.engine = self.setup.engine(checkpoint);
         self.collect();
@@ -367,7 +371,7 @@ impl World {
         self.deliver(Some(Event::Failed {
             attempt,
             failure,
-            server_time: Some(5),
+            server_time: Some(self.service.clock),
         }));
     }
 
@@ -383,15 +387,21 @@ impl World {
                     attempt: *attempt,
                     upload_id,
                     expires: None,
-                    server_time: Some(5),
+                    server_time: Some(self.service.clock),
                 })
             }
             Effect::Send { .. } => Some(self.send(effect)),
             Effect::Commit { .. } => Some(self.commit(effect)),
-            Effect::Stat { attempt, .. } => {
+            Effect::Stat {
+                attempt,
+                not_before,
+                ..
+            } => {
+                let is_young = self.service.put_time >= *not_before;
+                let is_ours = |piece: &Piece| is_young && piece.1 == self.seen;
                 let found = match &self.service.object {
                     None => Found::Nothing,
-                    Some(object) if object.iter().all(|piece| piece.1 == self.seen) => Found::Ours,
+                    Some(object) if object.iter().all(is_ours) => Found::Ours,
                     Some(_) => Found::Another,
                 };
                 Some(Event::Stated {

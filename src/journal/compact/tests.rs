@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use crate::engine::plan::{Layout, Protocol};
 use crate::engine::record::{Checkpoint, Record};
 use crate::journal::compact::in_force;
-use crate::journal::tests::{MIB, SIZE, begun, segment, story};
+use crate::journal::tests::{MIB, SIZE, begun, committing, segment, story};
 
 fn begun_as(protocol: Protocol, lane_len: u64) -> Record {
     Record::Begun {
@@ -30,15 +30,16 @@ fn same_size() {
     }
     let kept = in_force(&story(100), SIZE, SIZE);
     assert!(kept.len() < 60, "{} of 100 kept", kept.len());
-    let commits = |time| Record::Committing { server_time: time };
-    let kept = in_force(&[begun(), commits(1), commits(2)], SIZE, SIZE);
-    assert_eq!(kept, [begun(), commits(2)]);
+    let kept = in_force(&[begun(), committing(1), committing(2)], SIZE, SIZE);
+    assert_eq!(kept, [begun(), committing(2)]);
+    let refused = [begun(), committing(1), Record::CommitRefused];
+    assert_eq!(in_force(&refused, SIZE, SIZE), [begun()]);
 }
 
 /// With another size, lanes whose stretch is the same stay, and a commit's trace goes.
 #[test]
 fn another_size() {
-    let commit = Record::Committing { server_time: 7 };
+    let commit = committing(7);
     // 10 MiB: two whole lanes and one of 2 MiB.
     let of = |first: Record| {
         vec![

@@ -8,7 +8,7 @@ use crate::journal::header::{Header, SourcePath};
 use crate::journal::lock::Owner;
 use crate::journal::queue::Journal;
 use crate::journal::tests::{
-    MIB, MemoryFile, NOW, SIZE, begun, header, journal, lines, ours, segment, story,
+    MIB, MemoryFile, NOW, SIZE, begun, committing, header, journal, lines, ours, segment, story,
 };
 use crate::journal::{OpenError, Unavailable};
 
@@ -193,12 +193,7 @@ async fn left_alone() {
 /// The source as it is now replaces what the header said of it; the birthday stays.
 #[tokio::test]
 async fn the_source_changed_between_runs() {
-    let records = [
-        begun(),
-        segment(0, 0),
-        segment(1, 0),
-        Record::Committing { server_time: 1 },
-    ];
+    let records = [begun(), segment(0, 0), segment(1, 0), committing(1)];
     let mut touched = header();
     touched.source.mtime_ns += 1;
     touched.source.path = SourcePath::new(Path::new("/moved"));

@@ -10,7 +10,9 @@ use crate::journal::disk::mend;
 use crate::journal::file::JournalFile;
 use crate::journal::frame::{self, LINE_LEN_MAX, Recovery};
 use crate::journal::queue::{Batch, Journal, Queue};
-use crate::journal::tests::{MIB, MemoryFile, SIZE, begun, header, journal, ours, segment, story};
+use crate::journal::tests::{
+    MIB, MemoryFile, SIZE, begun, committing, header, journal, ours, segment, story,
+};
 
 fn open(file: &MemoryFile) -> Journal {
     let mut file = file.clone();
@@ -262,7 +264,8 @@ fn sensible(state: &Checkpoint, kind: u8, lane: u64) -> Record {
     match kind {
         _ if state.layout.is_none() => begun(),
         0 => begun(),
-        1 => Record::Committing { server_time: lane },
+        1 if state.committing.is_some() => Record::CommitRefused,
+        1 => committing(lane),
         2 if done > 0 => Record::LaneReset { lane },
         _ if done * MIB / 2 < 4 * MIB => segment(lane, done),
         _ => Record::LaneReset { lane },
