@@ -139,9 +139,15 @@ async fn send(
     }
     let sent = call.send().await;
     let response = sent.map_err(|error| unanswered(endpoint, through, error))?;
-    if let (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(proxy)) = (response.status(), through) {
-        let why = proxy.refusal(response.status());
-        let message = format!("no connection to {endpoint} through the proxy {proxy}: {why}");
+    // In a tunnel the proxy says nothing any more.
+    let forwards = through.filter(|_| !endpoint.is_https());
+    let refused = forwards.and_then(|proxy| {
+        let why = proxy.refused(response.status(), response.headers())?;
+        Some(format!(
+            "no connection to {endpoint} through the proxy {proxy}: {why}"
+        ))
+    });
+    if let Some(message) = refused {
         return Err(Failure::new(FailureKind::Connect, message));
     }
     read(response).await

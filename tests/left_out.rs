@@ -12,12 +12,14 @@ mod needs;
 
 use std::process::ExitCode;
 
-use needs::{NODE_SDK, Need, PYTHON_SDK};
+use needs::{MICROSOCKS, NODE_SDK, Need, PYTHON_SDK, TINYPROXY};
 
 /// What tests may need, and which tests.
-const NEEDS: [(&str, Need); 2] = [
+const NEEDS: [(&str, Need); 4] = [
     ("outside: peers::python_*", PYTHON_SDK),
     ("outside: peers::node_*", NODE_SDK),
+    ("network: packaged::tinyproxy", TINYPROXY),
+    ("network: packaged::microsocks", MICROSOCKS),
 ];
 
 fn main() -> ExitCode {

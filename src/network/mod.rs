@@ -3,6 +3,8 @@
 mod proxies;
 mod tls;
 
-pub(crate) use proxies::{Kind, NO_PROXY_VARIABLES, PROXY_VARIABLES, Proxies, Proxy, masked};
+pub(crate) use proxies::{Kind, Proxies, Proxy};
+#[cfg(feature = "cli")]
+pub(crate) use proxies::{NO_PROXY_VARIABLES, PROXY_VARIABLES, masked};
 pub use tls::TlsVersion;
 pub(crate) use tls::{TlsSetup, explain};

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use zeroize::Zeroizing;
 
@@ -222,23 +222,39 @@ impl Proxy {
         &self.url
     }
 
-    /// What it means that it answered `CONNECT`, or a request that was not for itself, with
-    /// `status`.
+    /// Whether an answer to a request that it was to forward is its own, for want of credentials;
+    /// then what that means. Some proxies say 401, as a server would; but Kodo's carries `X-Reqid`.
+    pub(crate) fn refused(&self, status: StatusCode, headers: &HeaderMap) -> Option<String> {
+        let is_its_own = match status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => true,
+            StatusCode::UNAUTHORIZED => !headers.contains_key("x-reqid"),
+            _ => false,
+        };
+        let forwards = matches!(self.kind, Kind::Http { .. });
+        (forwards && is_its_own).then(|| self.refusal(status))
+    }
+
+    /// What its answer to `CONNECT` means, when that is no success.
     pub(crate) fn refusal(&self, status: StatusCode) -> String {
-        let hint = match status {
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED if self.authorization().is_some() => {
+        let wants_user = matches!(
+            status,
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED
+        );
+        let hint = match (wants_user, self.authorization()) {
+            (false, _) => "",
+            (true, Some(_)) => {
                 ": it does not accept the user name and password of the `proxy` setting"
             }
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            (true, None) => {
                 ": it wants a user name and password (`proxy` = http://user:password@host:port)"
             }
-            _ => "",
         };
         format!("it refused with status {status}{hint}")
     }
 }
 
 /// A proxy's URL as it may be shown, right or wrong: without its password.
+#[cfg(any(feature = "cli", test))]
 pub(crate) fn masked(url: &str) -> String {
     let Some((before, host)) = url.rsplit_once('@') else {
         return url.to_owned();

@@ -25,7 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
 use http::header::{HOST, PROXY_AUTHORIZATION};
 use http_body_util::BodyExt;
 
@@ -213,13 +212,10 @@ fn outgoing(
     Ok((outgoing, fate))
 }
 
-/// The failure of a request that the proxy did not let through. Nobody else sends this status.
+/// The failure of a request that the proxy did not let through.
 fn refused(endpoint: &Endpoint, connection: &Connection, answer: &Answer) -> Option<Failure> {
     let proxy = connection.plain_proxy()?;
-    if answer.status != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-        return None;
-    }
-    let why = proxy.refusal(answer.status);
+    let why = proxy.refused(answer.status, &answer.headers)?;
     let message = format!("no connection to {endpoint} through the proxy {proxy}: {why}");
     Some(Failure::new(FailureKind::Connect, message))
 }

@@ -5,6 +5,11 @@
 
 mod authority;
 mod http_proxy;
+#[path = "../outside/support/needs.rs"]
+#[expect(dead_code, reason = "the tests from outside use more of it")]
+mod needs;
+#[cfg(target_os = "linux")]
+mod packaged;
 mod program;
 mod socks_proxy;
 mod through;

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs the official Python and Node SDKs, in the versions pinned beside this file, into the
-# build folder, where tests/outside looks for them. Needs python3 with venv, and npm.
+# Installs the official Python and Node SDKs, in the versions pinned beside this file, and two proxies
+# into the build folder, where the tests look for them. Needs python3 with venv, npm, and Debian's apt
+# for the proxies. Nothing is installed into the system, and no service is started.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 target=$(cd "$here" && cargo metadata --no-deps --format-version 1 |
@@ -13,4 +14,16 @@ mkdir -p "$peers/node"
 
 cp "$here/package.json" "$here/package-lock.json" "$peers/node/"
 (cd "$peers/node" && npm ci --no-audit --no-fund --loglevel=error)
+unpack() {
+    mkdir -p "$peers/proxies"
+    (cd "$peers/proxies" && apt-get -qq download tinyproxy-bin microsocks &&
+        for package in *.deb; do dpkg -x "$package" .; done && rm -f ./*.deb)
+}
+has() {
+    [ -x "$peers/proxies/usr/bin/$1" ] || command -v "$1" >/dev/null
+}
+if ! { has tinyproxy && has microsocks; }; then
+    # The lists of packages may never have been fetched.
+    unpack || { apt-get -qq update && unpack; }
+fi
 echo "peers installed under $peers"

@@ -21,6 +21,20 @@ pub(crate) const NODE_SDK: Need = Need {
     find: find_node,
 };
 
+/// An HTTP proxy that others wrote.
+pub(crate) const TINYPROXY: Need = Need {
+    what: "tinyproxy",
+    how: "sh tests/peers/install.sh, or the system's package",
+    find: || find_program("tinyproxy"),
+};
+
+/// A SOCKS5 proxy that others wrote.
+pub(crate) const MICROSOCKS: Need = Need {
+    what: "microsocks",
+    how: "sh tests/peers/install.sh, or the system's package",
+    find: || find_program("microsocks"),
+};
+
 /// One thing that tests may need.
 pub(crate) struct Need {
     /// Its name, for people.
@@ -63,7 +77,7 @@ pub(crate) fn all_required() -> bool {
     std::env::var("HAUL_REQUIRE_ALL").is_ok_and(|value| value == "1")
 }
 
-/// Where `tests/peers/install.sh` puts the SDKs: `peers` in the build folder.
+/// Where `tests/peers/install.sh` puts the peers: `peers` in the build folder.
 fn peers() -> PathBuf {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     tmp.parent().unwrap_or(tmp).join("peers")
@@ -90,6 +104,19 @@ fn find_node() -> Option<Vec<PathBuf>> {
     let check = format!("process.exit(require({manifest:?}).version === '7.15.2' ? 0 : 1)");
     succeeds(Command::new("node").args(["-e", &check]))
         .then(|| vec![PathBuf::from("node"), script("peer.mjs"), folder])
+}
+
+/// A program of the system, or of `tests/peers/install.sh`.
+fn find_program(name: &str) -> Option<Vec<PathBuf>> {
+    [
+        peers().join("proxies/usr/bin"),
+        "/usr/bin".into(),
+        "/usr/local/bin".into(),
+    ]
+    .into_iter()
+    .map(|folder| folder.join(name))
+    .find(|path| path.is_file())
+    .map(|path| vec![path])
 }
 
 /// Whether `command` can be started and ends well; it says nothing.

@@ -11,7 +11,12 @@ use serde_json::Value;
 use crate::support::http::{self, Answer, Request};
 
 /// Settings of whoever runs the tests, which the program must not see.
-const FOREIGN: [&str; 5] = [
+const FOREIGN: [&str; 10] = [
+    "https_proxy",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "all_proxy",
+    "ALL_PROXY",
     "HAUL_ACCESS_KEY",
     "HAUL_SECRET_KEY",
     "HAUL_CONFIG",
