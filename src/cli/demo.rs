@@ -71,9 +71,8 @@ pub(crate) async fn demo(
     let demo = Demo::set_up(file).await?;
     let progress = Progress::new(terminal, Patience::of(config), config.verbose);
     progress.say(&format!(
-        "{} of {}, to a server on this machine behind a line of {:.1} Mbit/s",
+        "{}, to a server on this machine behind a line of {:.1} Mbit/s",
         iec(demo.size),
-        demo.file.display(),
         rate_of(demo.size) as f64 * 8.0 / 1e6,
     ));
     let stop = Stop::new();
@@ -201,7 +200,7 @@ impl Demo {
                 iec(sent_bytes),
                 iec(self.size)
             ),
-            format!("re-sent  {} that were in flight", iec(resent_bytes)),
+            format!("re-sent  {} that were in flight then", iec(resent_bytes)),
             format!("stored   {}", shown.stored_hash),
             format!("local    {}", shown.local_hash),
         ];

@@ -89,7 +89,12 @@ impl Progress {
                     resumed_bytes: *resumed_bytes,
                 });
                 if self.verbose > 0 {
-                    self.say(&format!("{} go by {protocol}", iec(*size)));
+                    let way = match *protocol {
+                        "form" => "in one request (form)",
+                        "v2" => "in parts (v2)",
+                        _ => "in blocks (v1)",
+                    };
+                    self.say(&format!("{} go {way}", iec(*size)));
                 }
             }
             events::Event::Progress {

@@ -1,7 +1,7 @@
 //! Ctrl-C, SIGTERM and SIGHUP.
 
 /// Hears Ctrl-C, SIGTERM and SIGHUP from the moment it is made; they no longer end the process by
-/// themselves. One that was ignored when the program began stays so: `nohup` means it.
+/// themselves. A SIGHUP that was ignored when the program began stays so: `nohup` means it.
 pub(crate) struct Signals {
     #[cfg(unix)]
     heard: Vec<tokio::signal::unix::Signal>,
@@ -12,17 +12,13 @@ impl Signals {
     /// Begins to listen. Needs a runtime.
     pub(crate) fn new() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        let ignored = ignored();
-        let kinds = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ];
-        let wanted = kinds
-            .into_iter()
-            .filter(|kind| !is_in(ignored, kind.as_raw_value()));
+        let mut wanted = vec![SignalKind::interrupt(), SignalKind::terminate()];
+        if !hangup_is_ignored() {
+            wanted.push(SignalKind::hangup());
+        }
         // A system that refuses a handler keeps its own way of ending us.
-        let heard = wanted.filter_map(|kind| signal(kind).ok()).collect();
+        let heard = wanted.into_iter().filter_map(|kind| signal(kind).ok());
+        let heard = heard.collect();
         Self { heard }
     }
 
@@ -43,23 +39,15 @@ impl Signals {
     }
 }
 
-/// The signals that this process ignores, one bit each, as far as the system tells: Linux does.
-/// Elsewhere SIGHUP counts as ignored, which leaves it alone: it then ends the process at once.
+/// Whether this process ignores SIGHUP, as far as the system tells: Linux does. Elsewhere it counts as
+/// ignored, which leaves it alone: it then ends the process at once.
 #[cfg(unix)]
-fn ignored() -> u64 {
-    let hangup = 1;
+fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(hangup)
-}
-
-/// Whether signal `number` is one of `mask`.
-#[cfg(unix)]
-fn is_in(mask: u64, number: i32) -> bool {
-    let bit = u32::try_from(number - 1).ok();
-    bit.and_then(|bit| 1_u64.checked_shl(bit))
-        .is_some_and(|bit| mask & bit != 0)
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // One bit for each signal, from 1; SIGHUP is 1.
+    mask.is_none_or(|mask| mask & 1 != 0)
 }
 
 #[cfg(not(unix))]

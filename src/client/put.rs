@@ -181,6 +181,8 @@ impl Put {
         let now = clock::wall();
         let permit = Permit::new(access, &bucket, key.as_ref(), self.insert_only, size, now)?;
         let hosts = inner.hosts.upload(&inner.api, &access_key, &bucket).await?;
+        let names: Vec<String> = hosts.endpoints.iter().map(ToString::to_string).collect();
+        tracing::info!("upload hosts of `{bucket}`: {}", names.join(", "));
         let management = self.management(&bucket, &access_key).await;
         let errand = Errand {
             access_key: &access_key,

@@ -24,6 +24,7 @@ fn the_story() {
         (&"demo".into(), &true.into())
     );
     assert_eq!(shown["stored_hash"], shown["local_hash"]);
+    assert_eq!(shown["cut"], true, "{shown}");
     assert!(shown["resumed_bytes"].as_u64() > Some(0), "{shown}");
     assert!(
         shown["sent_bytes"].as_u64() >= shown["size"].as_u64(),
@@ -40,6 +41,56 @@ fn the_story() {
         !world.path(".local").exists(),
         "nothing but the temporary directory"
     );
+}
+
+/// Stopped by whatever signal, it ends its uploading process and removes all it had made.
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_is_left_behind() {
+    use crate::world::{end, signal};
+    use std::io::{BufRead, BufReader};
+    // Under `nohup` haul leaves SIGHUP alone.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find(|line| line.starts_with("SigIgn:"));
+    let heeds_hangup =
+        ignored.is_some_and(|line| line.ends_with(['0', '2', '4', '6', '8', 'a', 'c', 'e']));
+    for name in ["INT", "TERM", "HUP"] {
+        if name == "HUP" && !heeds_hangup {
+            continue;
+        }
+        let world = World::new();
+        let temporary = world.path("tmp");
+        std::fs::create_dir(&temporary).unwrap();
+        let world = world.set("TMPDIR", temporary.to_str().unwrap());
+        let file = world.file("f.bin", &content(8 << 20));
+        let mut child = world.start(&["demo", &file, "--json"]);
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("progress") {
+            line.clear();
+            assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ends too soon");
+        }
+        assert_eq!(uploading(&file), 1, "{name}");
+        signal(&child, name);
+        let ran = end(child);
+        assert_eq!(ran.code, Some(130), "{name}: {ran:?}");
+        assert_eq!(uploading(&file), 0, "{name}");
+        let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().collect();
+        assert!(left.is_empty(), "{name}: {left:?}");
+    }
+}
+
+/// How many processes upload `file`.
+#[cfg(target_os = "linux")]
+fn uploading(file: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines
+        .filter(|line| {
+            let line = String::from_utf8_lossy(line);
+            line.contains("\0put\0") && line.contains(file)
+        })
+        .count()
 }
 
 /// What cannot be shown is refused, and explained.

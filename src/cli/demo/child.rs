@@ -100,7 +100,8 @@ impl Child<'_> {
             .arg("put")
             .arg(&demo.file)
             .arg(format!("kodo://{BUCKET}/{KEY}"))
-            .arg("--json")
+            // With word of every cut that is mended at once.
+            .args(["--json", "-v"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -157,6 +158,10 @@ impl Child<'_> {
                 self.progress.wait(wait, attempt, message);
                 let wait = words::time(wait);
                 let line = format!("retrying in {wait} (attempt {attempt}): {message}");
+                self.progress.say(&line);
+            }
+            "attempt" if event["repeated"] == true => {
+                let line = format!("{message}; goes on at once on a new connection");
                 self.progress.say(&line);
             }
             "notice" => self.progress.say(&format!("note: {message}")),
