@@ -254,13 +254,14 @@ impl Internet {
     }
 }
 
-/// Every address with its reason; addresses with the same one together.
+/// Every address with its reason; addresses with the same one together. The port is the endpoint's,
+/// which the error names.
 fn reasons(failed: Vec<(SocketAddr, String)>) -> String {
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
     for (address, reason) in failed {
         match groups.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, addresses)) => addresses.push(address.to_string()),
-            None => groups.push((reason, vec![address.to_string()])),
+            Some((_, addresses)) => addresses.push(address.ip().to_string()),
+            None => groups.push((reason, vec![address.ip().to_string()])),
         }
     }
     let told = groups.iter().map(|(reason, addresses)| {
@@ -283,7 +284,44 @@ mod tests {
             (address(2), "no answer".to_owned()),
             (address(3), "refused".to_owned()),
         ];
-        let expected = "refused (192.0.2.1:443, 192.0.2.3:443); no answer (192.0.2.2:443)";
+        let expected = "refused (192.0.2.1, 192.0.2.3); no answer (192.0.2.2)";
         assert_eq!(reasons(failed), expected);
+    }
+
+    /// A real address that swallows SYNs: its queue of connections that nobody accepts is full. The
+    /// good one beside it wins.
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn a_real_address_that_swallows() {
+        let Some((deaf, address, held)) = swallowing().await else {
+            // A kernel without IPv6, or one that goes on taking connections.
+            return;
+        };
+        let good = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = vec![address, good.local_addr().unwrap()];
+        let (winner, _) = race(addresses, TcpStream::connect).await.unwrap();
+        assert!(winner.is_ipv4(), "{winner}");
+        drop((deaf, held));
+    }
+
+    /// A listener whose queue is full, its address, and what fills it.
+    #[cfg(target_os = "linux")]
+    async fn swallowing() -> Option<(socket2::Socket, SocketAddr, Vec<TcpStream>)> {
+        use socket2::{Domain, Socket, Type};
+        let deaf = Socket::new(Domain::IPV6, Type::STREAM, None).ok()?;
+        deaf.bind(&SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0)).into())
+            .ok()?;
+        deaf.listen(0).ok()?;
+        let address = deaf.local_addr().unwrap().as_socket()?;
+        let mut held = Vec::new();
+        while held.len() < 16 {
+            // Only whether the test can be made hangs on this time, not whether it passes.
+            let waiting = Duration::from_millis(500);
+            match tokio::time::timeout(waiting, TcpStream::connect(address)).await {
+                Err(_) => return Some((deaf, address, held)),
+                Ok(connected) => held.push(connected.ok()?),
+            }
+        }
+        None
     }
 }

@@ -17,6 +17,7 @@ fn secrets(keys: &Credentials, token: &str) -> Vec<String> {
     let mut secrets = vec![
         keys.secret_key.expose().to_owned(),
         "WRONG-SECRET".to_owned(),
+        "PROXY-PASSWORD".to_owned(),
         // Every token and every signature: the access key alone is a name.
         format!("{access_key}:"),
         // Every put policy: base64 of `{"scope":` and `{"deadline":`.
@@ -144,7 +145,9 @@ fn in_what_the_library_formats() {
         for token in [None, Some(&token)] {
             let mut builder = Uploader::builder()
                 .credentials(keys.access_key.as_str(), secret)
-                .endpoint(rig.server.server.url());
+                .endpoint(rig.server.server.url())
+                .proxy("http://me:PROXY-PASSWORD@127.0.0.1:1")
+                .no_proxy("127.0.0.1");
             if let Some(token) = token {
                 builder = builder.upload_token(token);
             }

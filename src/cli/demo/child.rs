@@ -117,6 +117,7 @@ impl Child<'_> {
             .env("HAUL_ACCESS_KEY", keys.access_key.as_str())
             .env("HAUL_SECRET_KEY", keys.secret_key.expose())
             .env("HAUL_ENDPOINT", demo.server.url())
+            .env("HAUL_PROXY", "none")
             .env("HAUL_RETRY_BUDGET", RETRY_BUDGET)
             .env("HAUL_STATE_DIR", demo.dir.path().join("state"))
             // Nothing of the user's own settings: there is no config file at this place.
