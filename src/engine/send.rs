@@ -153,7 +153,10 @@ impl Engine {
                 self.quiet_until = self.wait_after(now, failure, failures, Some(index), false);
             }
             other => {
-                self.sizer.lost(Self::took(now, work));
+                // A host that was not reached says nothing about lengths.
+                if other != Verdict::NextHost {
+                    self.sizer.lost(Self::took(now, work));
+                }
                 let skip = match other {
                     Verdict::NextHost => self.hosts.has_other(now, work.host),
                     Verdict::Resend => true,
