@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::client::simulation::line::{Line, Way};
 
@@ -34,7 +34,7 @@ pub(super) enum Ended {
 pub(super) struct Flow {
     way: Way,
     // The sender's side.
-    queued: BytesMut,
+    queued: Buffer,
     fin_queued: bool,
     fin_sent: bool,
     /// Most bytes written and not acknowledged.
@@ -46,7 +46,7 @@ pub(super) struct Flow {
     under_way: VecDeque<(Instant, Piece)>,
     under_way_len: u64,
     // The receiver's side.
-    unread: BytesMut,
+    unread: Buffer,
     pub(super) unread_max: u64,
     delivered: u64,
     acks: VecDeque<(Instant, u64)>,
@@ -72,7 +72,7 @@ impl Flow {
     pub(super) fn new(way: Way, unacknowledged_max: u64, unread_max: u64) -> Self {
         Self {
             way,
-            queued: BytesMut::new(),
+            queued: Buffer::default(),
             fin_queued: false,
             fin_sent: false,
             unacknowledged_max,
@@ -81,7 +81,7 @@ impl Flow {
             passing: None,
             under_way: VecDeque::new(),
             under_way_len: 0,
-            unread: BytesMut::new(),
+            unread: Buffer::default(),
             unread_max,
             delivered: 0,
             acks: VecDeque::new(),
@@ -111,7 +111,7 @@ impl Flow {
     /// Takes bytes from the sender's program; as many as [`writable`](Self::writable) at most.
     pub(super) fn write(&mut self, bytes: &[u8]) {
         self.written += bytes.len() as u64;
-        self.queued.extend_from_slice(bytes);
+        self.queued.push(Bytes::copy_from_slice(bytes));
     }
 
     /// The sender's program has said its last word.
@@ -154,7 +154,7 @@ impl Flow {
 
     /// Gives the receiver's program up to `len` bytes.
     pub(super) fn read(&mut self, len: usize) -> Bytes {
-        self.unread.split_to(len.min(self.unread.len())).freeze()
+        self.unread.take(len)
     }
 
     pub(super) fn has_unread(&self) -> bool {
@@ -205,7 +205,7 @@ impl Flow {
                 Piece::Data(bytes) => {
                     self.under_way_len -= bytes.len() as u64;
                     if !is_holed {
-                        self.take_in(&bytes, due, line);
+                        self.take_in(bytes, due, line);
                     }
                 }
                 _ if is_holed || self.ended == Ended::Reset => {}
@@ -222,13 +222,13 @@ impl Flow {
         }
     }
 
-    fn take_in(&mut self, bytes: &Bytes, due: Instant, line: &Line) {
+    fn take_in(&mut self, bytes: Bytes, due: Instant, line: &Line) {
         self.delivered += bytes.len() as u64;
         if self.is_closed {
             self.wants_reset = true;
             return;
         }
-        self.unread.extend_from_slice(bytes);
+        self.unread.push(bytes);
         if !self.acks_lost {
             let ack = line.up_from(due + line.latency / 2);
             self.acks.push_back((ack, self.delivered));
@@ -261,13 +261,49 @@ impl Flow {
             return;
         }
         let len = line.piece_len().min(self.room());
-        let len = usize::try_from(len)
-            .unwrap_or(usize::MAX)
-            .min(self.queued.len());
-        let bytes = self.queued.split_to(len).freeze();
+        let bytes = self.queued.take(usize::try_from(len).unwrap());
         self.under_way_len += bytes.len() as u64;
         let passed = line.pass(self.way, now, bytes.len() as u64);
         self.passing = Some((passed, Piece::Data(bytes)));
+    }
+}
+
+/// Bytes in the pieces in which they came.
+#[derive(Debug, Default)]
+struct Buffer {
+    pieces: VecDeque<Bytes>,
+    len: usize,
+}
+
+impl Buffer {
+    fn push(&mut self, bytes: Bytes) {
+        self.len += bytes.len();
+        self.pieces.push_back(bytes);
+    }
+
+    /// Up to `len` bytes: at most what one piece still holds.
+    fn take(&mut self, len: usize) -> Bytes {
+        let Some(first) = self.pieces.front_mut() else {
+            return Bytes::new();
+        };
+        let taken = first.split_to(len.min(first.len()));
+        if first.is_empty() {
+            self.pieces.pop_front();
+        }
+        self.len -= taken.len();
+        taken
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }
 

@@ -100,9 +100,9 @@ impl Link {
         !self.flows().client_closed
     }
 
-    /// The server's machine goes down: resets for all who speak to it.
-    pub(super) fn reset_by_server(&self) {
-        self.end(Way::Down, true);
+    /// Ends it from the server's side, whatever the server thinks of it.
+    pub(super) fn cut(&self, reset: bool) {
+        self.end(Way::Down, reset);
     }
 
     fn flows(&self) -> MutexGuard<'_, Flows> {

@@ -6,6 +6,7 @@
 
 mod chance;
 mod checks;
+mod explain;
 mod flow;
 mod line;
 mod link;

@@ -97,15 +97,15 @@ impl Network {
         self.state().absences.push((host, how, from, until));
     }
 
-    /// Resets every connection to `host`.
-    pub(super) fn reset_host(&self, host: usize) {
+    /// Ends every connection to the hosts that are meant: by a reset, or as if the server had closed.
+    pub(super) fn cut(&self, is_meant: impl Fn(usize) -> bool, reset: bool) {
         let links: Vec<Arc<Link>> = {
             let state = self.state();
-            let of_host = state.links.iter().filter(|(of, _)| *of == host);
-            of_host.filter_map(|(_, link)| link.upgrade()).collect()
+            let meant = state.links.iter().filter(|(host, _)| is_meant(*host));
+            meant.filter_map(|(_, link)| link.upgrade()).collect()
         };
         for link in links {
-            link.reset_by_server();
+            link.cut(reset);
         }
     }
 
@@ -114,11 +114,6 @@ impl Network {
         let state = self.state();
         let links = state.links.iter().filter_map(|(_, link)| link.upgrade());
         links.filter(|link| link.is_open()).count()
-    }
-
-    /// How many connections were begun.
-    pub(super) fn connections(&self) -> u64 {
-        self.state().connections
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::clock::virtual_wall::VirtualWall;
 use crate::devserver::within::{self, Seen};
 use crate::devserver::{DevServer, DevServerBuilder, FaultPlan};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::events::Event;
 use crate::kodo::{AccessKey, Credentials, PutPolicy, Scope, SecretKey, UploadToken};
 use crate::model::{Bucket, Endpoint, Failure, FailureKind, ObjectKey, Request};
@@ -267,13 +267,17 @@ impl Live {
         drop(uploader);
         // Tasks that were told to end do so in their next turn.
         sleep(Duration::from_millis(1)).await;
+        let ended = clock::instant();
+        let versions = (versions, locked(&self.versions).len());
+        let stored = self.stored().await;
+        let events = std::mem::take(&mut *locked(&events));
         Run {
             began,
-            ended: clock::instant(),
+            ended,
             end,
-            events: std::mem::take(&mut *locked(&events)),
-            stored: self.stored().await,
-            versions: (versions, locked(&self.versions).len()),
+            events,
+            stored,
+            versions,
         }
     }
 
@@ -330,9 +334,10 @@ impl Live {
                 let now = clock::instant();
                 self.network.absent(host, how, now, now + lasting);
                 if how == Absence::Refuses {
-                    self.network.reset_host(host);
+                    self.network.cut(|of| of == host, true);
                 }
             }
+            Happening::Cut { reset } => self.network.cut(|_| true, reset),
             Happening::Restart(pause) => {
                 let Some(server) = self.network.serve(None) else {
                     return;
@@ -404,88 +409,6 @@ impl Live {
         if as_another {
             fs::rename(&draft, &path).unwrap();
         }
-    }
-}
-
-impl World {
-    /// Longest time until the upload is done: everything that can cost time, generously.
-    pub(super) fn patience(&self) -> Duration {
-        let lost = self.happenings.iter().map(|(at, what)| match what {
-            Happening::Outage(time)
-            | Happening::Absent(_, _, time)
-            | Happening::Crash(time)
-            | Happening::CrashAndChange(time, _)
-            | Happening::Restart(time) => *at + *time,
-            Happening::SourceChanges(_) => *at,
-        });
-        let lost: Duration = lost.sum();
-        // An answer to a commit that never comes, three times each.
-        let incidents = u32::try_from(self.incidents()).unwrap();
-        let each = Duration::from_secs(3 * 400) + 2 * self.transfer();
-        Duration::from_secs(600)
-            + 4 * self.transfer()
-            + 200 * self.latency
-            + lost
-            + incidents * each
-    }
-
-    /// Whether a run may end so in this world.
-    pub(super) fn may_fail(&self, kind: ErrorKind) -> bool {
-        match kind {
-            ErrorKind::Source => self.source_changes(),
-            // Without keys nobody can look, and nobody can sign.
-            ErrorKind::OutcomeUnknown => self.ready_token,
-            // With keys, one fresh token is tried.
-            ErrorKind::Unauthorized => self.ready_token || self.expiries() > 1,
-            // Who has never been answered is patient for a minute only.
-            ErrorKind::NoConnection => self.silence() > Duration::from_secs(40),
-            // An upload starts over once, a block three times; a commit waits five minutes for each
-            // answer, and all patience is a quarter of an hour.
-            ErrorKind::Unfinished => self.expiries() > 1 || self.hangs() > 2,
-            _ => false,
-        }
-    }
-
-    /// The longest time for which nobody answers.
-    fn silence(&self) -> Duration {
-        let silences = self.happenings.iter().map(|(_, what)| match what {
-            Happening::Outage(time) | Happening::Absent(_, _, time) | Happening::Restart(time) => {
-                *time
-            }
-            _ => Duration::ZERO,
-        });
-        silences.sum()
-    }
-
-    /// How often the server says nothing.
-    fn hangs(&self) -> u64 {
-        let hanging = self.plan.faults.iter().filter(|fault| {
-            fault.hang.is_some() || fault.lose_answer == Some(crate::devserver::Loss::Hang)
-        });
-        hanging.filter_map(|fault| fault.times).sum::<u64>() + self.holes.len() as u64
-    }
-
-    /// How often the server forgets what it had.
-    fn expiries(&self) -> u64 {
-        let faults = self.plan.faults.iter();
-        let expiring = faults.filter(|fault| fault.expire.is_some() || fault.refuse_replayed_ctx);
-        expiring.filter_map(|fault| fault.times).sum()
-    }
-
-    /// The line's outages in order, those that overlap joined.
-    fn outages(&self, began: Instant) -> Vec<(Instant, Instant)> {
-        let mut joined: Vec<(Instant, Instant)> = Vec::new();
-        for (at, what) in &self.happenings {
-            let Happening::Outage(time) = what else {
-                continue;
-            };
-            let (from, until) = (began + *at, began + *at + *time);
-            match joined.last_mut() {
-                Some(last) if last.1 >= from => last.1 = last.1.max(until),
-                _ => joined.push((from, until)),
-            }
-        }
-        joined
     }
 }
 

@@ -76,7 +76,10 @@ fn happening(world: &World, chance: &mut Chance) -> Happening {
         }
         40..70 => Happening::Crash(seconds(chance, &[1, 60])),
         70..78 => Happening::CrashAndChange(seconds(chance, &[1, 60]), chance.one(&changes)),
-        78..92 => Happening::Restart(seconds(chance, &[1, 5, 40])),
+        78..88 => Happening::Restart(seconds(chance, &[1, 5, 40])),
+        88..94 => Happening::Cut {
+            reset: chance.percent(50),
+        },
         _ => Happening::SourceChanges(chance.one(&changes)),
     }
 }

@@ -33,6 +33,11 @@ pub(super) enum Happening {
     Crash(Duration),
     /// The same, and the source is another one afterwards.
     CrashAndChange(Duration, Change),
+    /// Something on the way forgets every connection: the client hears a reset, or an end.
+    Cut {
+        /// Which of the two.
+        reset: bool,
+    },
     /// The server dies, without what it had not stored, and comes back.
     Restart(Duration),
     /// Somebody writes into the source.
@@ -260,8 +265,8 @@ fn size(chance: &mut Chance) -> u64 {
             8 * MIB,
         ]),
         10..25 => chance.within(1..=64 * KIB),
-        25..75 => chance.within(64 * KIB..=2 * MIB),
-        75..96 => chance.within(2 * MIB..=6 * MIB),
+        25..84 => chance.within(64 * KIB..=2 * MIB),
+        84..98 => chance.within(2 * MIB..=6 * MIB),
         _ => chance.within(6 * MIB..=30 * MIB),
     }
 }

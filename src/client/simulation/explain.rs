@@ -1,0 +1,91 @@
+//! What a world explains: how long it may take, how a run in it may fail.
+
+use std::time::{Duration, Instant};
+
+use crate::client::simulation::world::{Happening, World};
+use crate::devserver::Loss;
+use crate::error::ErrorKind;
+
+impl World {
+    /// Longest time until the upload is done: everything that can cost time, generously.
+    pub(super) fn patience(&self) -> Duration {
+        let lost = self.happenings.iter().map(|(at, what)| match what {
+            Happening::Outage(time)
+            | Happening::Absent(_, _, time)
+            | Happening::Crash(time)
+            | Happening::CrashAndChange(time, _)
+            | Happening::Restart(time) => *at + *time,
+            Happening::SourceChanges(_) | Happening::Cut { .. } => *at,
+        });
+        let lost: Duration = lost.sum();
+        // An answer to a commit that never comes, three times each.
+        let incidents = u32::try_from(self.incidents()).unwrap();
+        let each = Duration::from_secs(3 * 400) + 2 * self.transfer();
+        Duration::from_secs(600)
+            + 4 * self.transfer()
+            + 200 * self.latency
+            + lost
+            + incidents * each
+    }
+
+    /// Whether a run may end so in this world.
+    pub(super) fn may_fail(&self, kind: ErrorKind) -> bool {
+        match kind {
+            ErrorKind::Source => self.source_changes(),
+            // Without keys nobody can look, and nobody can sign.
+            ErrorKind::OutcomeUnknown => self.ready_token || self.source_changes(),
+            // With keys, one fresh token is tried.
+            ErrorKind::Unauthorized => self.ready_token || self.expiries() > 1,
+            // Who has never been answered is patient for a minute only.
+            ErrorKind::NoConnection => self.silence() > Duration::from_secs(40),
+            // An upload starts over once, a block three times; a commit waits five minutes for each
+            // answer, and all patience is a quarter of an hour.
+            ErrorKind::Unfinished => self.expiries() > 1 || self.hangs() > 2,
+            _ => false,
+        }
+    }
+
+    /// The longest time for which nobody answers.
+    fn silence(&self) -> Duration {
+        let silences = self.happenings.iter().map(|(_, what)| match what {
+            Happening::Outage(time) | Happening::Absent(_, _, time) | Happening::Restart(time) => {
+                *time
+            }
+            _ => Duration::ZERO,
+        });
+        silences.sum()
+    }
+
+    /// How often the server says nothing.
+    fn hangs(&self) -> u64 {
+        let hanging = self
+            .plan
+            .faults
+            .iter()
+            .filter(|fault| fault.hang.is_some() || fault.lose_answer == Some(Loss::Hang));
+        hanging.filter_map(|fault| fault.times).sum::<u64>() + self.holes.len() as u64
+    }
+
+    /// How often the server forgets what it had.
+    pub(super) fn expiries(&self) -> u64 {
+        let faults = self.plan.faults.iter();
+        let expiring = faults.filter(|fault| fault.expire.is_some() || fault.refuse_replayed_ctx);
+        expiring.filter_map(|fault| fault.times).sum()
+    }
+
+    /// The line's outages in order, those that overlap joined.
+    pub(super) fn outages(&self, began: Instant) -> Vec<(Instant, Instant)> {
+        let mut joined: Vec<(Instant, Instant)> = Vec::new();
+        for (at, what) in &self.happenings {
+            let Happening::Outage(time) = what else {
+                continue;
+            };
+            let (from, until) = (began + *at, began + *at + *time);
+            match joined.last_mut() {
+                Some(last) if last.1 >= from => last.1 = last.1.max(until),
+                _ => joined.push((from, until)),
+            }
+        }
+        joined
+    }
+}
