@@ -8,7 +8,7 @@ mod memory;
 mod put;
 #[cfg(test)]
 #[cfg(feature = "devserver")]
-mod simulation;
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -72,13 +72,13 @@ impl DevServer {
 
 /// The bytes of an object in `store`.
 pub(crate) async fn object(store: &Store, bucket: &str, key: &str) -> Option<Vec<u8>> {
-    let (bucket, key) = (Bucket::new(bucket).unwrap(), ObjectKey::new(key).unwrap());
-    let record = store.object(&bucket, &key).await.unwrap()?;
+    let (bucket, key) = (Bucket::new(bucket).ok()?, ObjectKey::new(key).ok()?);
+    let record = store.object(&bucket, &key).await.ok()??;
     let span = ByteSpan::new(0, record.size);
-    let mut pieces = store.read(&record.data, span).await.unwrap();
+    let mut pieces = store.read(&record.data, span).await.ok()?;
     let mut bytes = Vec::new();
     while let Some(piece) = pieces.next().await {
-        bytes.extend_from_slice(&piece.unwrap());
+        bytes.extend_from_slice(&piece.ok()?);
     }
     Some(bytes)
 }

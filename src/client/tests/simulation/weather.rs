@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::client::simulation::chance::Chance;
-use crate::client::simulation::network::{Absence, Hole};
-use crate::client::simulation::world::{Change, Happening, World};
+use crate::client::tests::simulation::chance::Chance;
+use crate::client::tests::simulation::network::{Absence, Hole};
+use crate::client::tests::simulation::world::{Change, Happening, World};
 use crate::devserver::{
     AnswerField, CannedAnswer, Expire, Fault, HostFault, HostState, Loss, Moment, Operation, Rate,
     StopReading,

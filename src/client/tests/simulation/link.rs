@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
 
-use crate::client::simulation::flow::{Ended, Flow, wake};
-use crate::client::simulation::line::{Line, Way};
+use crate::client::tests::simulation::flow::{Ended, Flow, wake};
+use crate::client::tests::simulation::line::{Line, Way};
 use crate::clock;
 use crate::devserver::socket::{Carrier, Look};
 use crate::transport::wire::Gauge;

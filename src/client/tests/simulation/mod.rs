@@ -2,7 +2,9 @@
 //!
 //! A [`world`] is data made from a seed: an upload, a line, and a [`weather`] of faults, each of which
 //! has an end. [`run`] lives it on one thread, so that one seed has one story; [`checks`] says what
-//! did not hold. `flow`, `line`, `link` and `network` are TCP as far as an uploader can tell.
+//! did not hold, with [`explain`] for what a world excuses; [`worlds`] lives thousands.
+//!
+//! `flow`, `line`, `link` and `network` are TCP as far as an uploader can tell; [`pipe`] tests them.
 
 mod chance;
 mod checks;
@@ -11,8 +13,8 @@ mod flow;
 mod line;
 mod link;
 mod network;
+mod pipe;
 mod run;
-#[cfg(test)]
-mod tests;
 mod weather;
 mod world;
+mod worlds;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep_until, timeout};
 
-use crate::client::simulation::flow::Flow;
-use crate::client::simulation::line::{Line, Way};
-use crate::client::simulation::link::{ClientEnd, Link, PipeGauge, ServerEnd};
+use crate::client::tests::simulation::flow::Flow;
+use crate::client::tests::simulation::line::{Line, Way};
+use crate::client::tests::simulation::link::{ClientEnd, Link, PipeGauge, ServerEnd};
 use crate::clock;
 use crate::devserver::DevServer;
 use crate::devserver::socket::Socket;

@@ -11,11 +11,11 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::api::{Api, Call, Calling};
 use crate::blocking::at_once::AtOnce;
-use crate::client::simulation::chance::Chance;
-use crate::client::simulation::line::Line;
-use crate::client::simulation::network::{Absence, Network, PipeDial};
-use crate::client::simulation::weather::CARRIERS;
-use crate::client::simulation::world::{Change, Happening, Wish, World};
+use crate::client::tests::simulation::chance::Chance;
+use crate::client::tests::simulation::line::Line;
+use crate::client::tests::simulation::network::{Absence, Network, PipeDial};
+use crate::client::tests::simulation::weather::CARRIERS;
+use crate::client::tests::simulation::world::{Change, Happening, Wish, World};
 use crate::client::{Done, Uploader, UploaderBuilder};
 use crate::clock;
 use crate::clock::virtual_wall::VirtualWall;

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::client::simulation::line::{Line, Way};
+use crate::client::tests::simulation::line::{Line, Way};
 
 /// What travels.
 #[derive(Clone, Debug, PartialEq, Eq)]

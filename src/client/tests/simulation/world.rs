@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::client::simulation::chance::Chance;
-use crate::client::simulation::network::{Absence, Hole, Kernels};
-use crate::client::simulation::weather;
+use crate::client::tests::simulation::chance::Chance;
+use crate::client::tests::simulation::network::{Absence, Hole, Kernels};
+use crate::client::tests::simulation::weather;
 use crate::devserver::{Fault, FaultPlan};
 
 const KIB: u64 = 1024;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::simulation::world::{Happening, World};
+use crate::client::tests::simulation::world::{Happening, World};
 use crate::devserver::Loss;
 use crate::error::ErrorKind;
 

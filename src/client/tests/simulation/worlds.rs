@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::client::simulation::checks::{trace, violations};
-use crate::client::simulation::run::{Ran, run};
-use crate::client::simulation::world::{Wish, World};
+use crate::client::tests::simulation::checks::{trace, violations};
+use crate::client::tests::simulation::run::{Ran, run};
+use crate::client::tests::simulation::world::{Wish, World};
 
 /// Worlds of one `cargo test`.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 2000;
+
+/// Threads, each with worlds of its own: enough for the machines of most testers.
+const WORKERS: usize = 4;
 
 /// Failing worlds after which the rest is not looked at.
 const FAILURES_MAX: usize = 5;
@@ -65,7 +68,6 @@ fn whatever_happens() {
     let first = wish("HAUL_SIM_FROM").unwrap_or(0);
     let end = first + wish("HAUL_SIM_SEEDS").unwrap_or(SEEDS);
     let next = AtomicU64::new(first);
-    let workers = thread::available_parallelism().map_or(1, usize::from);
     let failures: Vec<String> = thread::scope(|scope| {
         let work = || {
             let mut failures = Vec::new();
@@ -83,7 +85,7 @@ fn whatever_happens() {
             }
             failures
         };
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
         let done = workers.into_iter().flat_map(|it| it.join().unwrap());
         done.collect()
     });

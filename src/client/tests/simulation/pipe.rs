@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
-use crate::client::simulation::flow::Flow;
-use crate::client::simulation::line::{Line, Way};
-use crate::client::simulation::link::{ClientEnd, Link, PipeGauge, ServerEnd};
+use crate::client::tests::simulation::flow::Flow;
+use crate::client::tests::simulation::line::{Line, Way};
+use crate::client::tests::simulation::link::{ClientEnd, Link, PipeGauge, ServerEnd};
 use crate::clock;
 use crate::devserver::socket::Socket;
 use crate::transport::wire::Gauge;

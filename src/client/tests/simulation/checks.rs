@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::client::simulation::run::{End, Ran, Run};
-use crate::client::simulation::weather::{CARRIERS, COMMITS};
-use crate::client::simulation::world::{Happening, Wish, World};
+use crate::client::tests::simulation::run::{End, Ran, Run};
+use crate::client::tests::simulation::weather::{CARRIERS, COMMITS};
+use crate::client::tests::simulation::world::{Happening, Wish, World};
 use crate::devserver::Operation;
 use crate::devserver::within::Seen;
 use crate::error::ErrorKind;

@@ -1,0 +1,3 @@
+//! Tests of whole uploads, through everything below the client.
+
+mod simulation;
