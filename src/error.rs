@@ -246,6 +246,7 @@ impl From<EndpointError> for Error {
 fn meaning(kind: &FailureKind) -> (ErrorKind, Option<&'static str>) {
     use FailureKind as F;
     const AGAIN: &str = RUN_AGAIN;
+    const PASSES: (ErrorKind, Option<&str>) = (ErrorKind::Unfinished, Some(AGAIN));
     match kind {
         F::Connect => (
             ErrorKind::NoConnection,
@@ -295,17 +296,9 @@ fn meaning(kind: &FailureKind) -> (ErrorKind, Option<&'static str>) {
             ErrorKind::Refused,
             Some("use an upload host of the bucket's region, or set no endpoint"),
         ),
-        F::Broken
-        | F::Stalled
-        | F::NotReading
-        | F::Trickle
-        | F::TimedOut
-        | F::Server
-        | F::Throttled
-        | F::Changed
-        | F::ChecksumRefused
-        | F::NoSuchUpload
-        | F::InvalidContext => (ErrorKind::Unfinished, Some(AGAIN)),
+        F::Broken | F::Stalled | F::NotReading | F::Trickle | F::TimedOut => PASSES,
+        F::Server | F::Throttled | F::Changed | F::ChecksumRefused => PASSES,
+        F::NoSuchUpload | F::InvalidContext => PASSES,
         F::BodyLimit => (
             ErrorKind::Unfinished,
             Some("a proxy or gateway on the way refuses bodies of this size: go around it"),
