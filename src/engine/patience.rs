@@ -99,6 +99,9 @@ pub(crate) struct Watch {
     sending: Duration,
     /// The same since bytes were last acknowledged.
     quiet: Duration,
+    /// The other end's window was closed at some moment of that. Between two probes of the kernel's
+    /// it may look open.
+    was_closed: bool,
     /// Observed time since everything was acknowledged.
     answering: Duration,
     /// Even shares of all that was acknowledged while this attempt was sending, in bytes.
@@ -146,8 +149,10 @@ impl Watch {
             }
             if rise > 0 || last.stage != pulse.stage {
                 self.quiet = Duration::ZERO;
+                self.was_closed = false;
             }
         }
+        self.was_closed |= !pulse.peer_reads;
         let pulse = Pulse {
             acknowledged_bytes,
             ..pulse
@@ -174,13 +179,12 @@ impl Watch {
             return None;
         }
         let how_long = seconds(limits.stall_timeout);
-        let reads = self.last.is_none_or(|(_, pulse)| pulse.peer_reads);
-        Some(match reads {
-            true => Failure::new(
+        Some(match self.was_closed {
+            false => Failure::new(
                 FailureKind::Stalled,
                 format!("nothing was acknowledged for {how_long} (stall_timeout)"),
             ),
-            false => Failure::new(
+            true => Failure::new(
                 FailureKind::NotReading,
                 format!(
                     "the other end does not read: nothing was acknowledged for {how_long} \

@@ -199,7 +199,8 @@ mod info {
         pub(super) acknowledged: u64,
         /// Bytes wait to be sent and none is on its way: the receive window is closed, or so small
         /// that the kernel does not use it. (`tcpi_probes` does not tell: it counts probes that
-        /// were not answered.)
+        /// were not answered.) Or the other end answers what is sent again and again, and has no
+        /// room for it: a line that is down answers nothing.
         pub(super) window_is_closed: bool,
     }
 
@@ -225,7 +226,8 @@ mod info {
         let info = unsafe { info.assume_init() };
         Some(Info {
             acknowledged: info.tcpi_bytes_acked,
-            window_is_closed: info.tcpi_unacked == 0 && info.tcpi_notsent_bytes > 0,
+            window_is_closed: (info.tcpi_unacked == 0 && info.tcpi_notsent_bytes > 0)
+                || (info.tcpi_backoff > 0 && info.tcpi_last_ack_recv <= info.tcpi_last_data_sent),
         })
     }
 
