@@ -196,3 +196,57 @@ fn date(time: UnixTime) -> String {
         None => "a day beyond the year 9999".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+
+    use super::*;
+
+    /// What rustls finds, and what a person is told to do about it.
+    #[test]
+    fn failures_in_words() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let many: Vec<_> = (0..9)
+            .map(|it| format!("DnsName(\"{it}.example\")"))
+            .collect();
+        let wrong_name = |presented| CertificateError::NotValidForNameContext {
+            expected: ServerName::try_from("up.example").unwrap(),
+            presented,
+        };
+        let rows = [
+            (
+                CertificateError::ExpiredContext {
+                    time: at(2_000_000_000),
+                    not_after: at(1_580_688_000),
+                },
+                "expired on Mon, 03 Feb 2020",
+            ),
+            (
+                CertificateError::NotValidYetContext {
+                    time: at(0),
+                    not_before: at(u64::MAX),
+                },
+                "only from a day beyond the year 9999; this machine's clock says Thu, 01 Jan 1970",
+            ),
+            (
+                wrong_name(vec!["IpAddress(127.0.0.1)".to_owned()]),
+                "for 127.0.0.1, not for up.example",
+            ),
+            (wrong_name(Vec::new()), "for no name at all, not for"),
+            (
+                wrong_name(many),
+                "0.example, 1.example, 2.example, 3.example, 5 more, not",
+            ),
+            (CertificateError::UnknownIssuer, "`ca_file`"),
+            (CertificateError::BadSignature, "`ca_file`"),
+            (CertificateError::Revoked, "not valid: "),
+        ];
+        for (error, expected) in rows {
+            let said = explain(&rustls::Error::from(error));
+            assert!(said.contains(expected), "{said}");
+        }
+        let alert = rustls::Error::AlertReceived(AlertDescription::ProtocolVersion);
+        assert!(explain(&alert).contains("`tls_min_version`"));
+    }
+}

@@ -2,6 +2,7 @@
 
 pub(crate) mod content;
 pub(crate) mod http;
+#[expect(dead_code, reason = "tests/network uses the rest")]
 pub(crate) mod needs;
 pub(crate) mod peer;
 pub(crate) mod server;
