@@ -96,6 +96,10 @@ impl Config {
         let proxies = self.proxies.clone().map_err(|why| {
             Error::new(ErrorKind::Config, why).next("correct it, or set `proxy` to none")
         })?;
+        let first = self.endpoints.first().or(self.uc_urls.first());
+        if let Some(proxy) = first.and_then(|endpoint| proxies.find(endpoint)) {
+            tracing::info!("going through the proxy {proxy}");
+        }
         let mut builder = self.manner().proxies(proxies);
         builder = builder.tls_min_version(self.tls_min_version);
         if let Some(path) = &self.ca_file {

@@ -37,7 +37,7 @@ fn proxies_of_the_environment() {
     let world = world.set("http_proxy", &url);
     let shown = format!("proxy http://{at}");
     runs(&world, &["put", &file, "kodo://b/k", "-vv"], 0, &[&shown]);
-    runs(&world, &["stat", "kodo://b/k"], 0, &[]);
+    runs(&world, &["stat", "kodo://b/k", "-v"], 0, &[&shown]);
     let masked = format!("http://me:********@{at}");
     runs(
         &world,
