@@ -166,7 +166,7 @@ struct Lines(Arc<Terminal>);
 
 impl std::io::Write for Lines {
     fn write(&mut self, lines: &[u8]) -> std::io::Result<usize> {
-        self.0.write_err(lines);
+        self.0.write_err(&String::from_utf8_lossy(lines));
         Ok(lines.len())
     }
 

@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::attempt;
 use crate::cli::event::{Event, Way};
-use crate::cli::terminal::{Bar, Terminal, printable};
+use crate::cli::terminal::{Terminal, printable};
 use crate::clock;
 use crate::config::value::iec;
 use crate::error::{Error, ErrorKind, words};
@@ -39,7 +39,7 @@ const DRAWS_PER_LINE: u32 = 40;
 /// Shows one upload.
 pub(crate) struct Progress {
     terminal: Arc<Terminal>,
-    bar: Option<Bar>,
+    has_bar: bool,
     /// How much is said: 1 for every retry and choice, 2 for every request.
     verbose: u8,
     began: Instant,
@@ -61,7 +61,7 @@ impl Progress {
         let view = View::new(Duration::ZERO, patience);
         Self {
             terminal: Arc::clone(terminal),
-            bar: Bar::on(terminal),
+            has_bar: terminal.takes_bar(),
             verbose,
             began: clock::instant(),
             shown: Mutex::new(Shown {
@@ -223,9 +223,7 @@ impl Progress {
 
     /// Takes the bar away.
     pub(crate) fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.clear();
-        }
+        self.terminal.draw(Vec::new());
     }
 
     /// The error of an upload that was not waited for.
@@ -245,11 +243,11 @@ impl Progress {
     }
 
     fn draw(&self) {
-        if let Some(bar) = &self.bar {
-            let now = self.now();
+        if self.has_bar {
+            // Room for the `^C` that a terminal writes where the cursor stands.
             let width = self.terminal.width().unwrap_or(usize::MAX);
-            let lines = self.shown().view.bar(now, width);
-            bar.draw(&lines);
+            let lines = self.shown().view.bar(self.now(), width.saturating_sub(2));
+            self.terminal.draw(lines);
         }
     }
 
@@ -268,7 +266,7 @@ impl Progress {
                 bytes_per_s: shown.view.bytes_per_s(now),
                 left_ms: shown.view.time_left(now).map(millis),
             });
-        } else if self.bar.is_none() {
+        } else if !self.has_bar {
             let mut shown = self.shown();
             let mut line = shown.view.plain(now);
             let is_told = matches!(

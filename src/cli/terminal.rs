@@ -4,7 +4,6 @@ use std::io::{ErrorKind as IoErrorKind, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use console::Term;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::event::Event;
 use crate::error::{Error, ErrorKind};
@@ -29,18 +28,16 @@ impl std::fmt::Debug for Streams {
 pub(crate) struct Terminal {
     streams: Mutex<State>,
     err_is_terminal: bool,
-    /// The bar that is being drawn: everything else is written above it.
-    bar: Mutex<Option<ProgressBar>>,
 }
-
-/// A few lines at the bottom of the terminal that are drawn anew again and again.
-pub(crate) struct Bar(ProgressBar);
 
 struct State {
     streams: Streams,
     /// The reader of stdout went away: `haul ls … | head`. That is no error.
     out_is_gone: bool,
     json: bool,
+    /// The lines at the bottom that are drawn anew again and again: everything else for people is
+    /// written above them. The cursor stands behind the last one.
+    bar: Vec<String>,
 }
 
 impl Terminal {
@@ -48,11 +45,11 @@ impl Terminal {
     pub(crate) fn new(streams: Streams) -> Self {
         Self {
             err_is_terminal: streams.err_is_terminal,
-            bar: Mutex::default(),
             streams: Mutex::new(State {
                 streams,
                 out_is_gone: false,
                 json: false,
+                bar: Vec::new(),
             }),
         }
     }
@@ -106,23 +103,35 @@ impl Terminal {
         self.lock().write_out(text.trim_end_matches('\n'))
     }
 
+    /// Whether there can be a bar: a person watches, no program listens, and lines can be erased.
+    pub(crate) fn takes_bar(&self) -> bool {
+        // Old consoles show the erasing instead of doing it; asking switches newer ones to it.
+        let erases = !cfg!(windows) || Term::stderr().features().colors_supported();
+        self.err_is_terminal && !self.is_json() && erases
+    }
+
+    /// Draws these lines in place of the last ones; none takes the bar away. They must be narrower
+    /// than the terminal: what wraps is not erased.
+    pub(crate) fn draw(&self, lines: Vec<String>) {
+        let mut state = self.lock();
+        if state.bar == lines {
+            return;
+        }
+        let text = erased(&state.bar) + &lines.join("\n");
+        state.bar = lines;
+        state.write_err(text.as_bytes());
+    }
+
     /// Says a line to people, above the bar if there is one. Nobody listening is no error.
     pub(crate) fn say(&self, line: &str) {
-        self.write_err(format!("{line}\n").as_bytes());
+        self.write_err(&format!("{line}\n"));
     }
 
     /// Writes whole lines to people.
-    pub(crate) fn write_err(&self, lines: &[u8]) {
-        let write = || {
-            let mut state = self.lock();
-            let _ = state.streams.err.write_all(lines);
-            let _ = state.streams.err.flush();
-        };
-        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
-        match bar.as_ref().filter(|bar| !bar.is_finished()) {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
+    pub(crate) fn write_err(&self, lines: &str) {
+        let mut state = self.lock();
+        let text = erased(&state.bar) + lines + &state.bar.join("\n");
+        state.write_err(text.as_bytes());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -130,34 +139,13 @@ impl Terminal {
     }
 }
 
-impl Bar {
-    /// A bar on `terminal`, if a person watches and no program listens.
-    pub(crate) fn on(terminal: &Terminal) -> Option<Self> {
-        if !terminal.err_is_terminal() || terminal.is_json() {
-            return None;
-        }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // The lines are made here: the layout must fit the terminal, whatever stands in it.
-        let style = ProgressStyle::with_template("{msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let mut slot = terminal.bar.lock().unwrap_or_else(PoisonError::into_inner);
-        *slot = Some(bar.clone());
-        Some(Self(bar))
-    }
-
-    /// Draws these lines in place of the last ones.
-    pub(crate) fn draw(&self, lines: &[String]) {
-        self.0.set_message(lines.join("\n"));
-        self.0.tick();
-    }
-
-    /// Takes the lines away for good.
-    pub(crate) fn clear(&self) {
-        self.0.finish_and_clear();
-    }
-}
-
 impl State {
+    fn write_err(&mut self, text: &[u8]) {
+        // In one piece, so that nothing flickers.
+        let _ = self.streams.err.write_all(text);
+        let _ = self.streams.err.flush();
+    }
+
     fn write_out(&mut self, line: &str) -> Result<(), Error> {
         if self.out_is_gone {
             return Ok(());
@@ -177,6 +165,14 @@ impl State {
     }
 }
 
+/// What erases `lines`, with the cursor behind the last one, and leaves it where they began.
+fn erased(lines: &[String]) -> String {
+    match lines.len() {
+        0 => String::new(),
+        count => format!("\r\x1b[2K{}", "\x1b[1A\x1b[2K".repeat(count - 1)),
+    }
+}
+
 /// `text` with its control characters escaped, so that a key cannot write on the terminal or break
 /// a line of output in two. JSON output has the exact text.
 pub(crate) fn printable(text: &str) -> String {
@@ -189,4 +185,85 @@ pub(crate) fn printable(text: &str) -> String {
         }
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// What was written, for whoever asks.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A terminal as a person sees it: rows of text and a cursor, for what is written here.
+    fn seen(bytes: &[u8]) -> Vec<String> {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let (mut rows, mut row, mut column) = (vec![String::new()], 0, 0);
+        let mut rest = text.as_str();
+        while let Some(char) = rest.chars().next() {
+            if let Some(tail) = rest.strip_prefix("\x1b[2K") {
+                rows[row].clear();
+                rest = tail;
+                continue;
+            }
+            if let Some(tail) = rest.strip_prefix("\x1b[1A") {
+                row -= 1;
+                rest = tail;
+                continue;
+            }
+            rest = &rest[char.len_utf8()..];
+            match char {
+                '\n' => (row, column) = (row + 1, 0),
+                '\r' => column = 0,
+                char => {
+                    rows.resize(rows.len().max(row + 1), String::new());
+                    rows[row].truncate(column);
+                    rows[row].push(char);
+                    column += 1;
+                }
+            }
+            rows.resize(rows.len().max(row + 1), String::new());
+        }
+        rows.retain(|row| !row.is_empty());
+        rows
+    }
+
+    /// The bar stays at the bottom, whatever is said, and leaves nothing behind.
+    #[test]
+    fn the_bar_stays_below() {
+        let written = Written::default();
+        let terminal = Terminal::new(Streams {
+            out: Box::new(std::io::sink()),
+            err: Box::new(written.clone()),
+            err_is_terminal: true,
+        });
+        let draw =
+            |lines: &[&str]| terminal.draw(lines.iter().map(|line| line.to_string()).collect());
+        let expect = |rows: &[&str]| assert_eq!(seen(&written.0.lock().unwrap()), rows);
+        draw(&["bar 1"]);
+        terminal.say("said");
+        expect(&["said", "bar 1"]);
+        draw(&["bar 2", "below"]);
+        expect(&["said", "bar 2", "below"]);
+        terminal.say("more");
+        expect(&["said", "more", "bar 2", "below"]);
+        draw(&["bar 3"]);
+        expect(&["said", "more", "bar 3"]);
+        draw(&[]);
+        terminal.say("the end");
+        expect(&["said", "more", "the end"]);
+    }
 }

@@ -313,7 +313,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "verbose",
-        help: "Say more on stderr; twice: every request",
+        help: "Say more on stderr: every retry and choice; twice: every request",
         value_name: "0..2",
         kind: Kind::Count,
         default: &["0"],

@@ -25,7 +25,9 @@ impl Error {
             facts.extend(trace.proxy.clone().map(|proxy| fact("proxy", proxy)));
         }
         if let Some(run) = &self.run {
-            facts.extend(attempts(run));
+            if self.kind != ErrorKind::Interrupted {
+                facts.extend(attempts(run));
+            }
             // What was stopped says how much is safe. A callback fails behind a whole object, and of
             // a source that changed nobody knows yet.
             let is_said = matches!(
