@@ -282,7 +282,9 @@ async fn one_at_a_time() {
         "{refused:?}"
     );
     // Nor is another process waited for as if it were this one.
-    fs::write(&lock, r#"{"pid":1,"since":1,"host":"elsewhere"}"#).unwrap();
+    let other = br#"{"pid":1,"since":1,"host":"elsewhere"}"#;
+    let mut file = fs::OpenOptions::new().write(true).open(&lock).unwrap();
+    std::io::Write::write_all(&mut file, other).unwrap();
     let begun = tokio::time::Instant::now();
     Journal::open(state.path(), header()).await.unwrap_err();
     assert!(begun.elapsed() < LOCK_PAUSE * LOCK_LOOKS_OWN / 2);

@@ -1,5 +1,5 @@
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use proptest::prelude::*;
 use tokio::runtime::Handle;
@@ -36,6 +36,8 @@ async fn joined_syncs() {
     let mut waiting: Vec<_> = (1..12)
         .map(|lane| journal.append(&segment(lane, 0)))
         .collect();
+    // The journal's own and its task's: a second task could overtake the first.
+    assert_eq!(Arc::strong_count(&journal.shared), 2, "one task writes");
     go.send(()).unwrap();
     first.await.unwrap();
     sync_begun.recv().unwrap();
