@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::engine::event::{Effect, Event, Found, Moment, Outcome};
-use crate::engine::plan::{Protocol, Wishes};
+use crate::engine::plan::{Layout, Protocol, Wishes};
 use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
 use crate::engine::tests::world::{MIB, attempt_of, wishes};
 use crate::engine::{Engine, Job, Limits};
@@ -41,12 +41,21 @@ struct Ran {
 }
 
 /// Runs an upload in a world where everything succeeds but what `refuse` refuses.
-fn run(job: Job, mut refuse: impl FnMut(&Effect) -> Option<Failure>) -> Ran {
+fn run(job: Job, refuse: impl FnMut(&Effect) -> Option<Failure>) -> Ran {
+    run_from(Checkpoint::default(), job, refuse)
+}
+
+/// The same for one that an earlier process began.
+fn run_from(
+    checkpoint: Checkpoint,
+    job: Job,
+    mut refuse: impl FnMut(&Effect) -> Option<Failure>,
+) -> Ran {
     let limits = Limits {
         window: 2,
         ..Limits::default()
     };
-    let mut engine = Engine::new(job, limits, Checkpoint::default());
+    let mut engine = Engine::new(job, limits, checkpoint);
     let (mut effects, mut now) = (Vec::new(), Moment::default());
     for _ in 0..STEPS_MAX {
         let Some(effect) = engine.poll_effect() else {
@@ -110,6 +119,10 @@ fn succeed(effect: &Effect) -> Option<Event> {
         },
         Effect::Record { id, .. } => Event::Recorded { id: *id },
         Effect::CheckSource => Event::SourceSeen { same: true },
+        Effect::Recheck { lane, .. } => Event::Rechecked {
+            lane: *lane,
+            same: true,
+        },
         Effect::RenewToken => Event::TokenRenewed,
         _ => return None,
     })
@@ -203,6 +216,76 @@ fn nobody_there_is_told_soon() {
                 ran.ended
             );
         }
+    }
+}
+
+/// An earlier process that was given something was in contact: its upload has the whole budget.
+#[test]
+fn an_earlier_contact_counts() {
+    let begun = |protocol, upload_id: Option<&str>| Record::Begun {
+        layout: Layout {
+            protocol,
+            lane_len: 4 * MIB,
+        },
+        upload_id: upload_id.map(str::to_owned),
+        expires: None,
+    };
+    let segment = Record::Segment {
+        lane: 0,
+        offset: 0,
+        len: MIB,
+        digest: Digest([0; 20]),
+        receipt: Receipt {
+            text: "ctx".into(),
+            host: None,
+            expires: None,
+        },
+    };
+    let rows = [
+        (vec![begun(Protocol::Blocks, None)], 1),
+        (vec![begun(Protocol::Blocks, None), segment], 15),
+        (vec![begun(Protocol::Parts, Some("id"))], 15),
+    ];
+    for (records, minutes) in rows {
+        let (checkpoint, _) = Checkpoint::replay(&records, 9 * MIB);
+        let job = job(Protocol::Blocks, 9 * MIB);
+        let ran = run_from(checkpoint, job, |effect| {
+            attempt_of(effect).and_then(|_| failure(FailureKind::Connect))
+        });
+        let least = Duration::from_secs(60 * minutes);
+        let most = least + Duration::from_secs(45);
+        assert!(
+            (least..most).contains(&ran.ended.0),
+            "{records:?}: {:?}",
+            ran.ended
+        );
+    }
+}
+
+/// Looks that fail are further and further apart, those that are refused end after three; the end of
+/// either is that nobody can tell.
+#[test]
+fn looks_that_fail() {
+    for (kind, least, most) in [
+        (FailureKind::Server, 30, 200),
+        (FailureKind::Throttled, 30, 200),
+        (FailureKind::Forbidden, 3, 3),
+    ] {
+        let ran = run(job(Protocol::Form, 1000), |effect| match effect {
+            Effect::Commit { .. } => failure(FailureKind::Broken),
+            Effect::Stat { .. } => {
+                let mut failed = failure(kind.clone())?;
+                failed.request_id = Some("r".into());
+                Some(failed)
+            }
+            _ => None,
+        });
+        let outcome = &ran.outcome;
+        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+        let looks = ran.effects.iter();
+        let looks = looks.filter(|effect| matches!(effect, Effect::Stat { .. }));
+        let count = looks.count();
+        assert!((least..=most).contains(&count), "{kind:?}: {count} looks");
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::engine::event::{Effect, Outcome};
 use crate::engine::plan::Protocol;
+use crate::engine::record::Record;
 use crate::engine::retry::MISMATCHES_MAX;
 use crate::engine::tests::world::{Fate, MIB, Setup, World};
 use crate::model::FailureKind;
@@ -12,6 +13,16 @@ use crate::model::FailureKind;
 fn sending(setup: Setup) -> World {
     let mut world = World::new(setup);
     while !world.pending.iter().any(is_send) {
+        world.step(0, &Fate::Answered);
+    }
+    world
+}
+
+/// A world whose commit is on its way.
+fn committing(setup: Setup) -> World {
+    let mut world = World::new(setup);
+    let commits = |effect: &Effect| matches!(effect, Effect::Commit { .. });
+    while !world.pending.iter().any(commits) {
         world.step(0, &Fate::Answered);
     }
     world
@@ -33,6 +44,12 @@ fn under_way(world: &World) -> String {
     let told = |effect: &Effect| match effect {
         Effect::Send { host, span, .. } => format!("send {} to {host}", span.len >> 10),
         Effect::Initiate { host, .. } => format!("initiate at {host}"),
+        Effect::Commit { host, .. } => format!("commit at {host}"),
+        Effect::Stat { .. } => "look".to_owned(),
+        Effect::Record {
+            record: Record::CommitRefused,
+            ..
+        } => "take back".to_owned(),
         Effect::RenewToken => "renew".to_owned(),
         other => format!("{other:?}"),
     };
@@ -90,6 +107,49 @@ fn one_failure_of_a_segment() {
     }
 }
 
+/// A commit fails once: what follows at once, and what after the wait.
+#[test]
+fn one_failure_of_a_commit() {
+    use FailureKind as K;
+    use Protocol::{Blocks, Form, Parts};
+    let rows = [
+        (Blocks, 1000, K::Connect, "commit at 1", ""),
+        (Blocks, 1000, K::Broken, "", "commit at 0"),
+        (Blocks, 1000, K::Throttled, "", "commit at 0"),
+        (Parts, 1000, K::Tls, "commit at 1", ""),
+        (Parts, 1000, K::Broken, "", "look"),
+        (Form, MIB, K::Connect, "commit at 1", ""),
+        (Form, MIB, K::Broken, "", "look"),
+        (Form, MIB, K::ChecksumRefused, "", "commit at 0"),
+        (Form, MIB + 1, K::Connect, "Record", ""),
+        (Form, MIB + 1, K::ChecksumRefused, "Record", ""),
+        (Form, MIB, K::BodyLimit, "Record", ""),
+        (Form, MIB, K::TooLarge, "take back", ""),
+    ];
+    for (protocol, size, kind, at_once, after) in rows {
+        let mut world = committing(Setup::new(protocol, size));
+        world.step(0, &Fate::Fails(kind.clone()));
+        let told = under_way(&world);
+        assert!(told.starts_with(at_once), "{protocol:?} {kind:?}: {told}");
+        assert_eq!(told.is_empty(), at_once.is_empty(), "{kind:?}: {told}");
+        if !after.is_empty() {
+            world.wake();
+            assert_eq!(under_way(&world), after, "{protocol:?} {kind:?}");
+        }
+    }
+}
+
+/// The next segment is as long as the pace of the last one says, within half and twice of it.
+#[test]
+fn the_pace_of_a_segment() {
+    for (seconds, expected) in [(0, 1024), (3, 682), (4, 512), (60, 256)] {
+        let mut world = sending(Setup::new(Protocol::Blocks, 4 * MIB));
+        world.now = world.now.after(Duration::from_secs(seconds));
+        acknowledge_one(&mut world);
+        assert_eq!(under_way(&world), format!("send {expected} to 0"));
+    }
+}
+
 /// A lane goes on where its receipt says, if that is one of our hosts, and no longer after two
 /// failures there.
 #[test]
@@ -134,6 +194,17 @@ fn mismatches_are_counted() {
         world.step(0, &Fate::Fails(kind));
         assert_eq!(under_way(&world), "end, again");
     }
+    // A form is both.
+    let mut world = committing(Setup::new(Protocol::Form, 1000));
+    for _ in 1..MISMATCHES_MAX {
+        world.step(0, &Fate::Fails(FailureKind::ChecksumRefused));
+        world.wake();
+        assert_eq!(under_way(&world), "commit at 0");
+    }
+    world.step(0, &Fate::Fails(FailureKind::ChecksumRefused));
+    assert_eq!(under_way(&world), "take back");
+    world.step(0, &Fate::Answered);
+    assert_eq!(under_way(&world), "end, again");
 }
 
 /// Bodies that something on the way refuses get shorter down to 64 KiB; a part cannot get shorter.

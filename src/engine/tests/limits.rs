@@ -71,11 +71,11 @@ fn attempts_at_a_segment_are_counted() {
 /// that a third process can read whole.
 #[test]
 fn expired_receipts_are_sent_anew() {
-    let size = 12 * MIB;
+    let size = 9 * MIB;
     let mut first = World::new(Setup::new(Protocol::Blocks, size)).let_succeed();
     let end_of = |lane| match lane {
-        0 => Some(1_000 + 3_600),
-        1 => Some(1_000 + 3_601),
+        0 => Some(1_000 + 3_601),
+        2 => Some(1_000 + 3_600),
         _ => None,
     };
     first.disk.pop();
@@ -88,11 +88,107 @@ fn expired_receipts_are_sent_anew() {
     first.run_again();
     let mut second = first.let_succeed();
     assert_eq!(second.outcome, Some(Outcome::Done));
-    assert_eq!(second.service.received, before + 4 * MIB);
+    assert_eq!(second.service.received, before + MIB, "the short lane");
     second.run_again();
     let third = second.let_succeed();
     assert_eq!(third.outcome, Some(Outcome::Done));
-    assert_eq!(third.service.received, before + 4 * MIB);
+    assert_eq!(third.service.received, before + MIB);
+}
+
+/// An upload id that ends within the hour is left, with all that was sent under it.
+#[test]
+fn expired_upload_ids_are_left() {
+    let size = 2 * MIB;
+    for (end, sent_again) in [(4_600, size), (4_601, 0)] {
+        let mut first = World::new(Setup::new(Protocol::Parts, size));
+        let looks = |effect: &Effect| matches!(effect, Effect::CheckSource);
+        while !first.pending.iter().any(looks) {
+            first.step(0, &Fate::Answered);
+        }
+        if let Some(Record::Begun { expires, .. }) = first.disk.first_mut() {
+            *expires = Some(end);
+        }
+        first.run_again();
+        let second = first.let_succeed();
+        assert_eq!(second.outcome, Some(Outcome::Done));
+        assert_eq!(second.service.received, size + sent_again, "until {end}");
+    }
+}
+
+/// After a crash between a commit and its answer: v1 commits again where that does not show, the
+/// others look first, where they can. What they look for is no older than the commit, by the
+/// service's own clock.
+#[test]
+fn a_commit_that_may_have_been() {
+    use Protocol::{Blocks, Form, Parts};
+    let rows = [
+        (Blocks, true, false, None),
+        (Blocks, true, true, Some(5)),
+        (Blocks, false, false, None),
+        (Parts, true, false, Some(5)),
+        (Parts, true, true, Some(5)),
+        (Parts, false, false, None),
+        // Nothing was heard before a form's only request.
+        (Form, true, false, Some(0)),
+        (Form, true, true, Some(0)),
+        (Form, false, false, None),
+    ];
+    for (protocol, can_stat, repeat_shows, expected) in rows {
+        let mut world = World::new(Setup {
+            can_stat,
+            repeat_refused: repeat_shows,
+            ..Setup::new(protocol, 1000)
+        });
+        let ends = |effect: &Effect| matches!(effect, Effect::Commit { .. } | Effect::Stat { .. });
+        for fate in [Fate::CrashBefore, Fate::Answered] {
+            while !world.pending.iter().any(ends) {
+                world.step(0, &Fate::Answered);
+            }
+            if fate == Fate::Answered {
+                break;
+            }
+            world.step(0, &fate);
+        }
+        let looks_from = match &world.pending[0] {
+            Effect::Stat { not_before, .. } => Some(*not_before),
+            _ => None,
+        };
+        assert_eq!(
+            looks_from, expected,
+            "{protocol:?} {can_stat} {repeat_shows}"
+        );
+        assert_eq!(world.let_succeed().outcome, Some(Outcome::Done));
+    }
+}
+
+/// A block that starts again keeps the failures of its lane: what loses ctxs and connections in turn
+/// is no way around `part_attempts`.
+#[test]
+fn a_restart_brings_no_new_attempts() {
+    let mut world = World::new(Setup {
+        part_attempts: 3,
+        ..Setup::new(Protocol::Blocks, MIB)
+    });
+    let sends = |effect: &Effect| matches!(effect, Effect::Send { .. });
+    for fate in [
+        Fate::Answered,
+        Fate::Fails(FailureKind::Broken),
+        Fate::Fails(FailureKind::InvalidContext),
+        Fate::Fails(FailureKind::Broken),
+    ] {
+        while !world.pending.iter().any(sends) {
+            match world.choices().first() {
+                Some(index) => world.step(*index, &Fate::Answered),
+                None => world.wake(),
+            }
+        }
+        world.step(0, &fate);
+    }
+    let ended = &world.outcome;
+    assert!(
+        matches!(ended, Some(Outcome::Failed { again: true, .. })),
+        "{ended:?}"
+    );
 }
 
 /// A form whose connection breaks stays a form up to 1 MiB; a longer one goes on in lanes.
@@ -110,4 +206,27 @@ fn long_forms_go_on_in_lanes() {
         let sent = world.trace.iter().any(|step| step.contains(" Send {"));
         assert_eq!(sent, in_lanes, "{size}");
     }
+}
+
+/// While lanes are compared with the source, and nothing else can be begun, there is nothing to wake
+/// for: a wake-up that is due at once would keep a processor busy for as long as the source is read.
+#[test]
+fn comparing_needs_no_wake_up() {
+    let mut world = World::new(Setup::new(Protocol::Blocks, 8 * MIB));
+    let sends_second = |effect: &Effect| matches!(effect, Effect::Send { lane: 1, .. });
+    let index = loop {
+        match world.pending.iter().position(sends_second) {
+            Some(index) => break index,
+            None => world.step(0, &Fate::Answered),
+        }
+    };
+    world.step(index, &Fate::Answered);
+    let records = |effect: &Effect| matches!(effect, Effect::Record { .. });
+    while let Some(index) = world.pending.iter().position(records) {
+        world.step(index, &Fate::Answered);
+    }
+    world.run_again();
+    let compares = matches!(world.pending[..], [Effect::Recheck { lane: 0, .. }]);
+    assert!(compares, "{:?}", world.pending);
+    assert_eq!(world.engine.next_wakeup(), None);
 }

@@ -5,6 +5,7 @@ mod checks;
 mod commits;
 mod exhaustive;
 mod failures;
+mod hosts;
 mod limits;
 mod line;
 mod listing;

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use crate::engine::commit::{Circumstances, CommitVerdict, commit_verdict};
-use crate::engine::event::Moment;
-use crate::engine::hosts::Hosts;
 use crate::engine::plan::{BLOCK_LEN, Layout, PARTS_MAX, Protocol, Sizer, Wishes};
 use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
 use crate::engine::retry::{Backoff, Verdict, verdict};
@@ -93,6 +91,7 @@ fn commit_rows() -> Vec<CommitRow> {
             true,
             V::LookElseStartOver,
         ),
+        (K::NoSuchObject, Blocks, true, false, true, V::GiveUp),
         (K::Exists, Blocks, true, false, false, V::GiveUp),
         (K::Exists, Blocks, true, false, true, V::LookElseGiveUp),
         (K::Exists, Form, false, false, true, V::Unknown),
@@ -205,6 +204,37 @@ fn layouts() {
     }
 }
 
+/// A journal may claim any layout; only one that could have been chosen for that size is taken up.
+#[test]
+fn layouts_that_can_be() {
+    use Protocol::{Blocks, Form, Parts};
+    let rows = [
+        (Blocks, BLOCK_LEN, 1, true),
+        (Blocks, BLOCK_LEN, 0, false),
+        (Blocks, MIB, 1, false),
+        (Parts, 1, PARTS_MAX, true),
+        (Parts, 1, PARTS_MAX + 1, false),
+        (Parts, MIB, 0, false),
+        (Parts, 0, 1, false),
+        (Form, 1, 0, true),
+        (Form, 7, 7, true),
+        (Form, 7, 8, false),
+    ];
+    for (protocol, lane_len, size, expected) in rows {
+        let layout = Layout { protocol, lane_len };
+        assert_eq!(layout.check(size).is_some(), expected, "{layout:?} {size}");
+    }
+    // Parts as long as wished are enough to the last byte.
+    let wishes = Wishes {
+        protocol: Some(Parts),
+        threshold: None,
+        part_len: MIB + 7,
+        blocks_unsafe: false,
+    };
+    let size = PARTS_MAX * (MIB + 7);
+    assert_eq!(Layout::choose(size, &wishes).lane_count(size), PARTS_MAX);
+}
+
 /// A segment takes about 4 s at the present pace, never less than 64 KiB, never more than its block.
 #[test]
 fn segment_lengths_follow_the_pace() {
@@ -238,6 +268,31 @@ fn segment_lengths_follow_the_pace() {
     );
     let crumb = sizer.segment_len(Protocol::Blocks, 520 * KIB, 0);
     assert_eq!(crumb, 520 * KIB, "no crumb is left at the end of a block");
+    let rest = sizer.segment_len(Protocol::Blocks, 576 * KIB, 0);
+    assert_eq!(rest, 512 * KIB, "64 KiB are no crumb");
+}
+
+/// A segment that is lost late makes the next ones shorter, down to 64 KiB; one that is lost early
+/// says less.
+#[test]
+fn lost_segments_make_the_next_ones_shorter() {
+    let rows = [
+        (0, [2048, 1024, 512, 512, 512]),
+        (4_000, [2048, 1024, 512, 512, 512]),
+        (4_001, [2048, 1024, 512, 256, 128]),
+    ];
+    for (took_ms, expected) in rows {
+        let mut sizer = Sizer::new();
+        for _ in 0..4 {
+            sizer.acknowledged(BLOCK_LEN, Duration::from_millis(1));
+        }
+        let mut lens = [0; 5];
+        for len in &mut lens {
+            sizer.lost(Duration::from_millis(took_ms));
+            *len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0) / KIB;
+        }
+        assert_eq!(lens, expected, "lost after {took_ms} ms");
+    }
 }
 
 /// A refused body is halved down to 64 KiB, and then nothing helps.
@@ -280,30 +335,20 @@ fn waits() {
     }
 }
 
-/// A host that is not reached is set aside at once, one that fails after three times; both come back.
+/// The jitter is SplitMix64: its published numbers for the seed 0, as shares of the first ceiling.
 #[test]
-fn hosts_take_turns() {
-    let at = |seconds| Moment(Duration::from_secs(seconds));
-    let mut hosts = Hosts::new(2);
-    assert_eq!(hosts.choose(at(0)), 0);
-    hosts.failed(at(0), 0, true, false);
-    assert_eq!(hosts.choose(at(1)), 1);
-    assert!(hosts.has_other(at(1), 0));
-    for _ in 0..2 {
-        hosts.failed(at(1), 1, false, false);
-        assert_eq!(hosts.choose(at(1)), 1);
+fn jitter_has_known_answers() {
+    let mut backoff = Backoff::new(0);
+    for published in [
+        0xE220_A839_7B1D_CDAF_u64,
+        0x6E78_9E6A_A1B9_65F4,
+        0x06C4_5D18_8009_454F,
+    ] {
+        let share = published as f64 / 2_f64.powi(64);
+        let wait = backoff.wait(1, &failure(FailureKind::Broken));
+        let off = wait.as_secs_f64() - 0.2 * share;
+        assert!(off.abs() < 1e-6, "{wait:?} for {published:x}");
     }
-    hosts.failed(at(1), 1, false, false);
-    assert_eq!(
-        hosts.choose(at(2)),
-        0,
-        "all are set aside: the one that comes back first"
-    );
-    assert_eq!(hosts.choose(at(30)), 0);
-    hosts.failed(at(31), 0, true, false);
-    assert_eq!(hosts.choose(at(32)), 1);
-    hosts.answered(0);
-    assert_eq!(hosts.choose(at(32)), 0);
 }
 
 /// The beginning of a v1 upload in a journal.
