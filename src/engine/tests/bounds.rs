@@ -8,7 +8,7 @@ use crate::engine::plan::{Layout, Protocol, Wishes};
 use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
 use crate::engine::tests::world::{MIB, attempt_of, wishes};
 use crate::engine::{Engine, Job, Limits};
-use crate::model::{Failure, FailureKind};
+use crate::model::{Failure, FailureKind, Stage};
 
 const KIB: u64 = 1024;
 
@@ -140,6 +140,7 @@ fn body_limits_are_learned() {
         (Protocol::Blocks, 9 * MIB, 100 * KIB, true),
         (Protocol::Blocks, 9 * MIB, 60 * KIB, false),
         (Protocol::Parts, 9 * MIB, 1500 * KIB, true),
+        (Protocol::Parts, 9 * MIB, 2500 * KIB, true),
         (Protocol::Parts, 9 * MIB, 500 * KIB, false),
         (Protocol::Form, MIB, 300 * KIB, true),
     ];
@@ -158,7 +159,28 @@ fn body_limits_are_learned() {
             |effect: &&Effect| matches!(effect, Effect::Send { span, .. } if span.len > limit);
         let refused = ran.effects.iter().filter(is_refused).count();
         assert!(refused <= 16, "{protocol:?} {limit}: {refused} too long");
+        let passed = ran.effects.iter().filter_map(|effect| match effect {
+            Effect::Send { span, .. } => Some(span.len).filter(|len| *len <= limit),
+            _ => None,
+        });
+        let longest = passed.max().unwrap_or(0);
+        assert!(
+            !is_done || longest > limit / 2,
+            "{protocol:?} {limit}: no longer than {longest}"
+        );
     }
+    // A form that goes on in parts does not become a form again when these are refused too.
+    let mut form = job(Protocol::Parts, 9 * MIB);
+    form.wishes.threshold = Some(u64::MAX);
+    let ran = run(form, |effect| match effect {
+        Effect::Send { span, .. } if span.len > 2 * MIB => failure(FailureKind::BodyLimit),
+        Effect::Commit {
+            protocol: Protocol::Form,
+            ..
+        } => failure(FailureKind::BodyLimit),
+        _ => None,
+    });
+    assert_eq!(ran.outcome, Outcome::Done);
     let empty = run(job(Protocol::Form, 0), |effect| match effect {
         Effect::Commit { .. } => failure(FailureKind::BodyLimit),
         _ => None,
@@ -219,6 +241,59 @@ fn nobody_there_is_told_soon() {
     }
 }
 
+/// Attempts that each end after some seconds: who takes bytes is there, however slow, and gets the
+/// whole budget; a connection that took none, or that breaks soon, is no contact.
+#[test]
+fn slow_is_a_contact() {
+    use FailureKind as K;
+    let rows = [
+        (K::Stalled, 0, 30, 1),
+        (K::Stalled, 1, 30, 15),
+        (K::Stalled, 1, 5, 1),
+        (K::NotReading, 0, 30, 15),
+        (K::Broken, 0, 30, 15),
+        (K::Broken, 0, 5, 1),
+        (K::Connect, 0, 30, 1),
+    ];
+    for (kind, acknowledged_bytes, seconds, minutes) in rows {
+        let job = job(Protocol::Blocks, MIB);
+        let mut engine = Engine::new(job, Limits::default(), Checkpoint::default());
+        let mut now = Moment::default();
+        for _ in 0..STEPS_MAX {
+            let event = match engine.poll_effect() {
+                Some(Effect::Finish(_)) => break,
+                Some(Effect::Send { attempt, .. }) => {
+                    let pulse = Event::Pulse {
+                        attempt,
+                        acknowledged_bytes,
+                        stage: Stage::Sending,
+                        peer_reads: true,
+                    };
+                    engine.handle(now, pulse);
+                    now = now.after(Duration::from_secs(seconds));
+                    Some(Event::Failed {
+                        attempt,
+                        failure: Failure::new(kind.clone(), "as the test wants it"),
+                        server_time: None,
+                    })
+                }
+                Some(effect) => succeed(&effect),
+                None => {
+                    now = now.max(engine.next_wakeup().expect("a reason to wake"));
+                    Some(Event::Woken)
+                }
+            };
+            if let Some(event) = event {
+                engine.handle(now, event);
+            }
+        }
+        let least = Duration::from_secs(60 * minutes);
+        let most = least + Duration::from_secs(75);
+        let story = format!("{kind:?} with {acknowledged_bytes} after {seconds} s: {now:?}");
+        assert!((least..most).contains(&now.0), "{story}");
+    }
+}
+
 /// An earlier process that was given something was in contact: its upload has the whole budget.
 #[test]
 fn an_earlier_contact_counts() {
@@ -259,6 +334,33 @@ fn an_earlier_contact_counts() {
             "{records:?}: {:?}",
             ran.ended
         );
+    }
+}
+
+/// A source whose times change at every last look, and its bytes never, is called changed after eight
+/// looks: the upload would never end otherwise.
+#[test]
+fn a_source_that_is_never_left_alone() {
+    for (touches, expected) in [(8, Outcome::Done), (9, Outcome::SourceChanged)] {
+        let job = job(Protocol::Blocks, 400 * KIB);
+        let mut engine = Engine::new(job, Limits::default(), Checkpoint::default());
+        let mut looks = 0;
+        let outcome = loop {
+            let effect = engine.poll_effect().expect("everything succeeds at once");
+            let event = match &effect {
+                Effect::Finish(outcome) => break outcome.clone(),
+                Effect::CheckSource => {
+                    looks += 1;
+                    let same = looks > touches;
+                    Some(Event::SourceSeen { same })
+                }
+                other => succeed(other),
+            };
+            if let Some(event) = event {
+                engine.handle(Moment::default(), event);
+            }
+        };
+        assert_eq!(outcome, expected, "after {looks} looks");
     }
 }
 

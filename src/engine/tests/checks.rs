@@ -29,6 +29,11 @@ impl World {
                     self.story()
                 );
             }
+            Effect::Recheck { seals, .. } => assert!(
+                !seals.is_empty(),
+                "nothing is compared with nothing\n{}",
+                self.story()
+            ),
             Effect::Commit { protocol, .. } => {
                 let form = *protocol == Protocol::Form;
                 assert!(

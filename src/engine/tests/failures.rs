@@ -167,6 +167,26 @@ fn lanes_follow_the_named_host() {
     }
 }
 
+/// A host that answers is there, whatever it says: only failures in a row set it aside.
+#[test]
+fn answers_of_any_kind_count_for_a_host() {
+    for (between, expected) in [
+        (FailureKind::Throttled, 0),
+        (FailureKind::Mismatch, 0),
+        (FailureKind::Broken, 1),
+    ] {
+        let mut world = sending(Setup::new(Protocol::Blocks, MIB));
+        for kind in [FailureKind::Broken, between.clone(), FailureKind::Broken] {
+            world.step(0, &Fate::Fails(kind));
+            if world.pending.is_empty() {
+                world.wake();
+            }
+        }
+        let told = under_way(&world);
+        assert_eq!(told, format!("send 512 to {expected}"), "{between:?}");
+    }
+}
+
 /// Throttling holds every lane back, a reset only its own.
 #[test]
 fn whom_a_failure_holds_back() {
@@ -241,6 +261,46 @@ fn refused_tokens() {
     taken.step(0, &refused);
     assert!(taken.pending.contains(&Effect::RenewToken));
     assert_eq!(taken.let_succeed().outcome, Some(Outcome::Done));
+}
+
+/// What was under way with the old token says nothing about the fresh one.
+#[test]
+fn refusals_of_the_old_token() {
+    let mut world = sending(Setup::new(Protocol::Parts, 3 * MIB));
+    acknowledge_one(&mut world);
+    let refused = Fate::Fails(FailureKind::Unauthorized);
+    world.step(0, &refused);
+    assert_eq!(under_way(&world), "send 1024 to 0, renew");
+    world.step(1, &Fate::Answered);
+    world.step(0, &refused);
+    assert_eq!(under_way(&world), "send 1024 to 0, send 1024 to 0");
+    assert_eq!(world.let_succeed().outcome, Some(Outcome::Done));
+}
+
+/// A refused commit is taken back in the journal, unless this one or one before it may have taken
+/// effect.
+#[test]
+fn refusals_end_no_doubt() {
+    let forbidden = Fate::Fails(FailureKind::Forbidden);
+    for protocol in [Protocol::Blocks, Protocol::Parts, Protocol::Form] {
+        let world = committing(Setup::new(protocol, 1000));
+        let mut refused = world.clone();
+        refused.step(0, &forbidden);
+        assert_eq!(under_way(&refused), "take back", "{protocol:?}");
+        let mut stopped = world.clone();
+        stopped.stop();
+        assert_eq!(under_way(&stopped), "Stopped", "{protocol:?}");
+        let mut doubted = world;
+        doubted.step(0, &Fate::Fails(FailureKind::Broken));
+        while !under_way(&doubted).starts_with("commit") {
+            match doubted.pending.is_empty() {
+                true => doubted.wake(),
+                false => doubted.step(0, &Fate::Answered),
+            }
+        }
+        doubted.step(0, &forbidden);
+        assert_eq!(under_way(&doubted), "end", "{protocol:?}");
+    }
 }
 
 /// What fails ends the upload only after what is in flight elsewhere had its 10 seconds; what is
