@@ -26,6 +26,8 @@ pub(crate) struct Listing {
     not_before: Moment,
     failures: u32,
     is_under_way: bool,
+    /// A fresh token was asked for: the second one that is refused is the last.
+    renewed: bool,
 }
 
 impl Listing {
@@ -139,6 +141,10 @@ impl Engine {
                 let until = self.wait_after(now, failure, failures, None, skip);
                 self.with_listing(|listing| listing.not_before = until);
             }
+            Verdict::RenewToken if self.may_renew_to_list() => {
+                self.with_listing(|listing| listing.renewed = true);
+                self.token_refused(now, work, failure);
+            }
             // A refusal. Tokens that may upload and not list are no reason to stop.
             _ => self.do_without_list(now, failure),
         }
@@ -157,6 +163,22 @@ impl Engine {
             }
             (Some(_), false) => self.finish(Outcome::Unknown(failure)),
         }
+    }
+
+    /// There is no other token. While a list is asked for, nothing else is: the refusal was its own.
+    /// False when there is none.
+    pub(crate) fn list_may_not(&mut self, now: Moment, refusal: &Failure) -> bool {
+        let is_listing = self.listing.is_some();
+        if is_listing {
+            self.do_without_list(now, refusal.clone());
+        }
+        is_listing
+    }
+
+    /// A fresh token, once: it may be the clock that is wrong, not the right that is missing.
+    fn may_renew_to_list(&self) -> bool {
+        let asked = self.listing.as_ref().is_some_and(|listing| listing.renewed);
+        !asked && (self.token.generation == 0 || self.token.proven)
     }
 
     fn do_without_list(&mut self, now: Moment, failure: Failure) {

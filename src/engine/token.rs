@@ -47,6 +47,9 @@ impl Engine {
             let what = "the token is refused, and there is no other";
             Failure::new(FailureKind::Unauthorized, what)
         });
-        self.give_up(now, refusal, false);
+        self.token.renewing = false;
+        if !self.list_may_not(now, &refusal) {
+            self.give_up(now, refusal, false);
+        }
     }
 }

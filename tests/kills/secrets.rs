@@ -116,9 +116,11 @@ fn in_what_the_program_leaves() {
             };
             // The killed form may be stored, and who has no right may not look.
             let refusal = if flags == FORM && !by_token { 1 } else { 4 };
+            // In v2 it is the list that meets the refusal, and the upload does without.
+            let in_trouble = if by_token && flags != V2 { 4 } else { 0 };
             for (story, name, value, code) in [
                 ("a refused run", refused, wrong, refusal),
-                ("a run in trouble", "NONE", "", if by_token { 4 } else { 0 }),
+                ("a run in trouble", "NONE", "", in_trouble),
                 ("a run after it", "NONE", "", 0),
             ] {
                 let ran = end(command(name, value));

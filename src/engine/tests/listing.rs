@@ -93,7 +93,7 @@ fn lists_that_fail() {
         (K::Throttled, 0, false),
         (K::Connect, 0, false),
         (K::NotKodo, 0, false),
-        (K::Unauthorized, 0, true),
+        (K::Unauthorized, 0, false),
         (K::Forbidden, 0, true),
         (K::NotFound, 0, true),
         (K::BadRequest, 0, true),
