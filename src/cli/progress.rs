@@ -159,7 +159,12 @@ impl Progress {
             way: failure.trace.as_deref().map(Way::new),
         });
         let next = failed.saturating_add(1);
-        self.wait(wait, next, &message);
+        // The bar has no room for more.
+        let short = match failure.status {
+            Some(status) => format!("{} (status {status})", failure.message),
+            None => failure.message.clone(),
+        };
+        self.wait(wait, next, &short);
         if self.verbose > 0 {
             let mut line = format!(
                 "retrying in {} (attempt {next}): {message}",
