@@ -100,18 +100,10 @@ fn going_well() {
     }
 }
 
-/// What is shown while something does not.
+/// What is shown while a line is dead, or an attempt waits for its turn.
 #[test]
 fn in_trouble() {
-    let answering = |safe, acknowledged| Heard {
-        stage: Stage::Answering,
-        ..heard(safe, acknowledged)
-    };
-    let connecting = Heard {
-        stage: Stage::Connecting,
-        ..heard(0, 5 * MIB / 2)
-    };
-    let rows: [(&str, View, u64, &[&str]); 9] = [
+    let rows: [(&str, View, u64, &[&str]); 5] = [
         (
             "stalled",
             under_way(20),
@@ -151,6 +143,24 @@ fn in_trouble() {
             25,
             &[STANDS, "attempt 3, after: connection reset by peer"],
         ),
+    ];
+    for (story, view, second, expected) in rows {
+        expect(story, &view, second, expected);
+    }
+}
+
+/// What is shown while something else than an acknowledgement does not come.
+#[test]
+fn waiting_for_others() {
+    let answering = |safe, acknowledged| Heard {
+        stage: Stage::Answering,
+        ..heard(safe, acknowledged)
+    };
+    let connecting = Heard {
+        stage: Stage::Connecting,
+        ..heard(0, 5 * MIB / 2)
+    };
+    let rows: [(&str, View, u64, &[&str]); 4] = [
         (
             "no connection",
             after(connecting),
