@@ -4,19 +4,19 @@
 use std::time::Duration;
 
 use crate::engine::event::{Effect, Event, Found, Moment, Outcome};
-use crate::engine::plan::{Layout, Protocol, Wishes};
+use crate::engine::plan::{Protocol, Wishes};
 use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
 use crate::engine::tests::world::{MIB, attempt_of, wishes};
 use crate::engine::{Engine, Job, Limits};
-use crate::model::{Failure, FailureKind, Stage};
+use crate::model::{Failure, FailureKind};
 
 const KIB: u64 = 1024;
 
 /// More steps than any upload here needs.
-const STEPS_MAX: usize = 20_000;
+pub(crate) const STEPS_MAX: usize = 20_000;
 
 /// An upload of `size` bytes to two hosts.
-fn job(protocol: Protocol, size: u64) -> Job {
+pub(crate) fn job(protocol: Protocol, size: u64) -> Job {
     Job {
         size,
         wishes: Wishes {
@@ -34,10 +34,10 @@ fn job(protocol: Protocol, size: u64) -> Job {
 }
 
 /// What an upload came to.
-struct Ran {
-    outcome: Outcome,
-    effects: Vec<Effect>,
-    ended: Moment,
+pub(crate) struct Ran {
+    pub(crate) outcome: Outcome,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) ended: Moment,
 }
 
 /// Runs an upload in a world where everything succeeds but what `refuse` refuses.
@@ -46,7 +46,7 @@ fn run(job: Job, refuse: impl FnMut(&Effect) -> Option<Failure>) -> Ran {
 }
 
 /// The same for one that an earlier process began.
-fn run_from(
+pub(crate) fn run_from(
     checkpoint: Checkpoint,
     job: Job,
     mut refuse: impl FnMut(&Effect) -> Option<Failure>,
@@ -88,7 +88,7 @@ fn run_from(
 }
 
 /// The event of an effect that succeeds; v1's answers name the second host.
-fn succeed(effect: &Effect) -> Option<Event> {
+pub(crate) fn succeed(effect: &Effect) -> Option<Event> {
     Some(match effect {
         Effect::Initiate { attempt, .. } => Event::Initiated {
             attempt: *attempt,
@@ -128,7 +128,7 @@ fn succeed(effect: &Effect) -> Option<Event> {
     })
 }
 
-fn failure(kind: FailureKind) -> Option<Failure> {
+pub(crate) fn failure(kind: FailureKind) -> Option<Failure> {
     Some(Failure::new(kind, "as the test wants it"))
 }
 
@@ -241,102 +241,6 @@ fn nobody_there_is_told_soon() {
     }
 }
 
-/// Attempts that each end after some seconds: who takes bytes is there, however slow, and gets the
-/// whole budget; a connection that took none, or that breaks soon, is no contact.
-#[test]
-fn slow_is_a_contact() {
-    use FailureKind as K;
-    let rows = [
-        (K::Stalled, 0, 30, 1),
-        (K::Stalled, 1, 30, 15),
-        (K::Stalled, 1, 5, 1),
-        (K::NotReading, 0, 30, 15),
-        (K::Broken, 0, 30, 15),
-        (K::Broken, 0, 5, 1),
-        (K::Connect, 0, 30, 1),
-    ];
-    for (kind, acknowledged_bytes, seconds, minutes) in rows {
-        let job = job(Protocol::Blocks, MIB);
-        let mut engine = Engine::new(job, Limits::default(), Checkpoint::default());
-        let mut now = Moment::default();
-        for _ in 0..STEPS_MAX {
-            let event = match engine.poll_effect() {
-                Some(Effect::Finish(_)) => break,
-                Some(Effect::Send { attempt, .. }) => {
-                    let pulse = Event::Pulse {
-                        attempt,
-                        acknowledged_bytes,
-                        stage: Stage::Sending,
-                        peer_reads: true,
-                    };
-                    engine.handle(now, pulse);
-                    now = now.after(Duration::from_secs(seconds));
-                    Some(Event::Failed {
-                        attempt,
-                        failure: Failure::new(kind.clone(), "as the test wants it"),
-                        server_time: None,
-                    })
-                }
-                Some(effect) => succeed(&effect),
-                None => {
-                    now = now.max(engine.next_wakeup().expect("a reason to wake"));
-                    Some(Event::Woken)
-                }
-            };
-            if let Some(event) = event {
-                engine.handle(now, event);
-            }
-        }
-        let least = Duration::from_secs(60 * minutes);
-        let most = least + Duration::from_secs(75);
-        let story = format!("{kind:?} with {acknowledged_bytes} after {seconds} s: {now:?}");
-        assert!((least..most).contains(&now.0), "{story}");
-    }
-}
-
-/// An earlier process that was given something was in contact: its upload has the whole budget.
-#[test]
-fn an_earlier_contact_counts() {
-    let begun = |protocol, upload_id: Option<&str>| Record::Begun {
-        layout: Layout {
-            protocol,
-            lane_len: 4 * MIB,
-        },
-        upload_id: upload_id.map(str::to_owned),
-        expires: None,
-    };
-    let segment = Record::Segment {
-        lane: 0,
-        offset: 0,
-        len: MIB,
-        digest: Digest([0; 20]),
-        receipt: Receipt {
-            text: "ctx".into(),
-            host: None,
-            expires: None,
-        },
-    };
-    let rows = [
-        (vec![begun(Protocol::Blocks, None)], 1),
-        (vec![begun(Protocol::Blocks, None), segment], 15),
-        (vec![begun(Protocol::Parts, Some("id"))], 15),
-    ];
-    for (records, minutes) in rows {
-        let (checkpoint, _) = Checkpoint::replay(&records, 9 * MIB);
-        let job = job(Protocol::Blocks, 9 * MIB);
-        let ran = run_from(checkpoint, job, |effect| {
-            attempt_of(effect).and_then(|_| failure(FailureKind::Connect))
-        });
-        let least = Duration::from_secs(60 * minutes);
-        let most = least + Duration::from_secs(45);
-        assert!(
-            (least..most).contains(&ran.ended.0),
-            "{records:?}: {:?}",
-            ran.ended
-        );
-    }
-}
-
 /// A source whose times change at every last look, and its bytes never, is called changed after eight
 /// looks: the upload would never end otherwise.
 #[test]
@@ -361,33 +265,6 @@ fn a_source_that_is_never_left_alone() {
             }
         };
         assert_eq!(outcome, expected, "after {looks} looks");
-    }
-}
-
-/// Looks that fail are further and further apart, those that are refused end after three; the end of
-/// either is that nobody can tell.
-#[test]
-fn looks_that_fail() {
-    for (kind, least, most) in [
-        (FailureKind::Server, 30, 200),
-        (FailureKind::Throttled, 30, 200),
-        (FailureKind::Forbidden, 3, 3),
-    ] {
-        let ran = run(job(Protocol::Form, 1000), |effect| match effect {
-            Effect::Commit { .. } => failure(FailureKind::Broken),
-            Effect::Stat { .. } => {
-                let mut failed = failure(kind.clone())?;
-                failed.request_id = Some("r".into());
-                Some(failed)
-            }
-            _ => None,
-        });
-        let outcome = &ran.outcome;
-        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
-        let looks = ran.effects.iter();
-        let looks = looks.filter(|effect| matches!(effect, Effect::Stat { .. }));
-        let count = looks.count();
-        assert!((least..=most).contains(&count), "{kind:?}: {count} looks");
     }
 }
 

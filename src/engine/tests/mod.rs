@@ -3,12 +3,14 @@
 mod bounds;
 mod checks;
 mod commits;
+mod contact;
 mod exhaustive;
 mod failures;
 mod hosts;
 mod limits;
 mod line;
 mod listing;
+mod pace;
 mod patience;
 mod rules;
 mod seeded;

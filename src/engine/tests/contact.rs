@@ -1,0 +1,169 @@
+//! How long an upload goes on when what it asks for never comes, and what counts as a sign of life.
+
+use std::time::Duration;
+
+use crate::engine::event::{Effect, Event, Moment, Outcome};
+use crate::engine::plan::{Layout, Protocol};
+use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
+use crate::engine::tests::bounds::{STEPS_MAX, failure, job, run_from, succeed};
+use crate::engine::tests::world::{MIB, attempt_of};
+use crate::engine::{Engine, Limits};
+use crate::model::{Failure, FailureKind, Stage};
+
+/// The first segment of the first lane, as an earlier process recorded it.
+fn segment_of(len: u64) -> Record {
+    Record::Segment {
+        lane: 0,
+        offset: 0,
+        len,
+        digest: Digest([0; 20]),
+        receipt: Receipt {
+            text: "ctx".into(),
+            host: None,
+            expires: None,
+        },
+    }
+}
+
+/// Attempts that each end after some seconds: who takes bytes is there, however slow, and gets the
+/// whole budget; a connection that took none, or that breaks soon, is no contact.
+#[test]
+fn slow_is_a_contact() {
+    use FailureKind as K;
+    let rows = [
+        (K::Stalled, 0, 30, 1),
+        (K::Stalled, 1, 30, 15),
+        (K::Stalled, 1, 5, 1),
+        (K::NotReading, 0, 30, 15),
+        (K::Broken, 0, 30, 15),
+        (K::Broken, 0, 5, 1),
+        (K::Connect, 0, 30, 1),
+    ];
+    for (kind, acknowledged_bytes, seconds, minutes) in rows {
+        let job = job(Protocol::Blocks, MIB);
+        let mut engine = Engine::new(job, Limits::default(), Checkpoint::default());
+        let mut now = Moment::default();
+        for _ in 0..STEPS_MAX {
+            let event = match engine.poll_effect() {
+                Some(Effect::Finish(_)) => break,
+                Some(Effect::Send { attempt, .. }) => {
+                    let pulse = Event::Pulse {
+                        attempt,
+                        acknowledged_bytes,
+                        stage: Stage::Sending,
+                        peer_reads: true,
+                    };
+                    engine.handle(now, pulse);
+                    now = now.after(Duration::from_secs(seconds));
+                    Some(Event::Failed {
+                        attempt,
+                        failure: Failure::new(kind.clone(), "as the test wants it"),
+                        server_time: None,
+                    })
+                }
+                Some(effect) => succeed(&effect),
+                None => {
+                    now = now.max(engine.next_wakeup().expect("a reason to wake"));
+                    Some(Event::Woken)
+                }
+            };
+            if let Some(event) = event {
+                engine.handle(now, event);
+            }
+        }
+        let least = Duration::from_secs(60 * minutes);
+        let most = least + Duration::from_secs(75);
+        let story = format!("{kind:?} with {acknowledged_bytes} after {seconds} s: {now:?}");
+        assert!((least..most).contains(&now.0), "{story}");
+    }
+}
+
+/// A list that never comes is asked for at growing distances, for as long as the budget lasts.
+#[test]
+fn lists_that_never_come() {
+    let records = [
+        Record::Begun {
+            layout: Layout {
+                protocol: Protocol::Parts,
+                lane_len: 4 * MIB,
+            },
+            upload_id: Some("id".into()),
+            expires: None,
+        },
+        segment_of(4 * MIB),
+    ];
+    let (checkpoint, _) = Checkpoint::replay(&records, 9 * MIB);
+    let ran = run_from(checkpoint, job(Protocol::Parts, 9 * MIB), |effect| {
+        let is_list = matches!(effect, Effect::List { .. });
+        is_list.then(|| failure(FailureKind::Server))?
+    });
+    assert!(
+        matches!(ran.outcome, Outcome::Failed { again: true, .. }),
+        "{:?}",
+        ran.outcome
+    );
+    let lists = ran.effects.iter();
+    let lists = lists.filter(|effect| matches!(effect, Effect::List { .. }));
+    let count = lists.count();
+    assert!((30..200).contains(&count), "{count} lists in 15 minutes");
+}
+
+/// An earlier process that was given something was in contact: its upload has the whole budget.
+#[test]
+fn an_earlier_contact_counts() {
+    let begun = |protocol, upload_id: Option<&str>| Record::Begun {
+        layout: Layout {
+            protocol,
+            lane_len: 4 * MIB,
+        },
+        upload_id: upload_id.map(str::to_owned),
+        expires: None,
+    };
+    let rows = [
+        (vec![begun(Protocol::Blocks, None)], 1),
+        (vec![begun(Protocol::Blocks, None), segment_of(MIB)], 15),
+        (vec![begun(Protocol::Parts, Some("id"))], 15),
+    ];
+    for (records, minutes) in rows {
+        let (checkpoint, _) = Checkpoint::replay(&records, 9 * MIB);
+        let job = job(Protocol::Blocks, 9 * MIB);
+        let ran = run_from(checkpoint, job, |effect| {
+            attempt_of(effect).and_then(|_| failure(FailureKind::Connect))
+        });
+        let least = Duration::from_secs(60 * minutes);
+        let most = least + Duration::from_secs(45);
+        assert!(
+            (least..most).contains(&ran.ended.0),
+            "{records:?}: {:?}",
+            ran.ended
+        );
+    }
+}
+
+/// Looks that fail are further and further apart, those that are refused end after three; the end of
+/// either is that nobody can tell.
+#[test]
+fn looks_that_fail() {
+    for (kind, least, most) in [
+        (FailureKind::Server, 30, 200),
+        (FailureKind::Throttled, 30, 200),
+        (FailureKind::Forbidden, 3, 3),
+    ] {
+        let job = job(Protocol::Form, 1000);
+        let ran = run_from(Checkpoint::default(), job, |effect| match effect {
+            Effect::Commit { .. } => failure(FailureKind::Broken),
+            Effect::Stat { .. } => {
+                let mut failed = failure(kind.clone())?;
+                failed.request_id = Some("r".into());
+                Some(failed)
+            }
+            _ => None,
+        });
+        let outcome = &ran.outcome;
+        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+        let looks = ran.effects.iter();
+        let looks = looks.filter(|effect| matches!(effect, Effect::Stat { .. }));
+        let count = looks.count();
+        assert!((least..=most).contains(&count), "{kind:?}: {count} looks");
+    }
+}
