@@ -9,7 +9,7 @@ use std::{fmt, pin::Pin, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
 
 use crate::model::{Answer, Body, Endpoint, Failure, FailureKind, Request, cause, chain};
 use crate::network::{Proxies, Proxy, explain};
@@ -33,13 +33,21 @@ pub(crate) struct Api {
 /// What carries the calls.
 #[derive(Clone, Debug)]
 enum Way {
-    Internet {
-        /// Or why there is none.
-        client: Result<Client, Failure>,
-        proxies: Proxies,
-    },
+    Internet(Box<Internet>),
     #[cfg(test)]
     Other(Arc<dyn Call>),
+}
+
+/// A client for each way there is, or why it cannot be made. Which way a call takes is decided here
+/// and nowhere else: a library that cannot use a proxy's URL must not go past the proxy.
+#[derive(Clone, Debug)]
+struct Internet {
+    proxies: Proxies,
+    direct: Result<Client, Failure>,
+    /// To plain hosts through their proxy.
+    http: Result<Client, Failure>,
+    /// To hosts that encrypt through theirs.
+    https: Result<Client, Failure>,
 }
 
 /// Something else that carries calls: in virtual time there are no sockets.
@@ -60,23 +68,15 @@ impl Api {
         proxies: Proxies,
         connect_timeout: Duration,
     ) -> Self {
-        let builder = Client::builder()
-            .timeout(CALL_TIMEOUT)
-            .connect_timeout(connect_timeout)
-            // A redirect would take the signature to another host.
-            .redirect(Policy::none())
-            .referer(false)
-            .http1_only()
-            // Not what reqwest finds in the environment: both planes take the same way.
-            .no_proxy()
-            .proxy(proxy_of(proxies.clone()));
-        // reqwest's own default of 30 s ends calls that the limit above allows.
-        #[cfg(target_os = "linux")]
-        let builder = builder.tcp_user_timeout(CALL_TIMEOUT);
-        let client = builder.tls_backend_preconfigured(tls).build();
-        let client = client.map_err(|error| failure(FailureKind::Connect, error));
+        let through = |https| client(&tls, proxies.proxy(https), connect_timeout);
+        let internet = Internet {
+            direct: client(&tls, None, connect_timeout),
+            http: through(false),
+            https: through(true),
+            proxies,
+        };
         Self {
-            way: Way::Internet { client, proxies },
+            way: Way::Internet(Box::new(internet)),
         }
     }
 
@@ -95,13 +95,7 @@ impl Api {
     ) -> Result<Answer, Failure> {
         let line = format!("{} {endpoint}{}", request.method, request.target);
         let result = match &self.way {
-            Way::Internet { client, proxies } => {
-                let through = proxies.find(endpoint);
-                match client {
-                    Ok(client) => send(client, endpoint, request, through).await,
-                    Err(failure) => Err(failure.clone()),
-                }
-            }
+            Way::Internet(internet) => internet.send(endpoint, request).await,
             #[cfg(test)]
             Way::Other(call) => call.call(endpoint, request).await,
         };
@@ -113,13 +107,74 @@ impl Api {
     }
 }
 
-/// Sends `request` and reads the whole answer; `through` is the proxy that it goes through.
-async fn send(
-    client: &Client,
-    endpoint: &Endpoint,
-    request: Request,
-    through: Option<&Proxy>,
-) -> Result<Answer, Failure> {
+impl Internet {
+    async fn send(&self, endpoint: &Endpoint, request: Request) -> Result<Answer, Failure> {
+        let through = self.proxies.find(endpoint);
+        let client = match (through, endpoint.is_https()) {
+            (None, _) => &self.direct,
+            (Some(_), false) => &self.http,
+            (Some(_), true) => &self.https,
+        };
+        let client = client.as_ref().map_err(Clone::clone)?;
+        let call = call(client, endpoint, request)?;
+        let sent = call.send().await;
+        let response = sent.map_err(|error| unanswered(endpoint, through, error))?;
+        // In a tunnel the proxy says nothing any more.
+        let forwards = through.filter(|_| !endpoint.is_https());
+        let refused = forwards.and_then(|proxy| {
+            let why = proxy.refused(response.status(), response.headers())?;
+            Some(format!(
+                "no connection to {endpoint} through the proxy {proxy}: {why}"
+            ))
+        });
+        match refused {
+            Some(message) => Err(Failure::new(FailureKind::Connect, message)),
+            None => read(response).await,
+        }
+    }
+}
+
+/// A client whose every call goes through `proxy`, or through none.
+fn client(
+    tls: &rustls::ClientConfig,
+    proxy: Option<&Proxy>,
+    connect_timeout: Duration,
+) -> Result<Client, Failure> {
+    let mut builder = Client::builder()
+        .timeout(CALL_TIMEOUT)
+        .connect_timeout(connect_timeout)
+        // A redirect would take the signature to another host.
+        .redirect(Policy::none())
+        .referer(false)
+        .http1_only()
+        // Not what reqwest finds in the environment: both planes take the same way.
+        .no_proxy();
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy_for_library(proxy)?);
+    }
+    // reqwest's own default of 30 s ends calls that the limit above allows.
+    #[cfg(target_os = "linux")]
+    let builder = builder.tcp_user_timeout(CALL_TIMEOUT);
+    let client = builder.tls_backend_preconfigured(tls.clone()).build();
+    client.map_err(|error| failure(FailureKind::Connect, error))
+}
+
+/// `proxy` as reqwest takes it, if it reads the URL as we do: it ignores proxies that it cannot read.
+fn proxy_for_library(proxy: &Proxy) -> Result<reqwest::Proxy, Failure> {
+    let refuse = || {
+        let why = format!("the proxy {proxy} cannot be used for management calls");
+        Failure::new(FailureKind::Connect, why)
+    };
+    let url = Url::parse(proxy.expose()).map_err(|_| refuse())?;
+    let read: http::Uri = url.as_str().parse().map_err(|_| refuse())?;
+    if read.host() != proxy.uri().host() {
+        return Err(refuse());
+    }
+    reqwest::Proxy::all(url).map_err(|_| refuse())
+}
+
+/// `request` as reqwest takes it.
+fn call(client: &Client, endpoint: &Endpoint, request: Request) -> Result<RequestBuilder, Failure> {
     let url = exact_url(endpoint, &request.target)?;
     let body = match request.body {
         Body::Empty => Bytes::new(),
@@ -130,35 +185,13 @@ async fn send(
         }
     };
     let has_body = !body.is_empty() || request.method == http::Method::POST;
-    let mut call = client
+    let call = client
         .request(request.method, url)
         .headers(request.headers)
         .header(http::header::HOST, endpoint.authority());
-    if has_body {
-        call = call.body(body);
-    }
-    let sent = call.send().await;
-    let response = sent.map_err(|error| unanswered(endpoint, through, error))?;
-    // In a tunnel the proxy says nothing any more.
-    let forwards = through.filter(|_| !endpoint.is_https());
-    let refused = forwards.and_then(|proxy| {
-        let why = proxy.refused(response.status(), response.headers())?;
-        Some(format!(
-            "no connection to {endpoint} through the proxy {proxy}: {why}"
-        ))
-    });
-    if let Some(message) = refused {
-        return Err(Failure::new(FailureKind::Connect, message));
-    }
-    read(response).await
-}
-
-/// The proxies as reqwest takes them.
-fn proxy_of(proxies: Proxies) -> reqwest::Proxy {
-    reqwest::Proxy::custom(move |url| {
-        let endpoint = Endpoint::parse(&url.origin().ascii_serialization(), true).ok()?;
-        let proxy = proxies.find(&endpoint)?;
-        Some(proxy.expose().to_owned())
+    Ok(match has_body {
+        true => call.body(body),
+        false => call,
     })
 }
 
@@ -233,6 +266,25 @@ fn failure(kind: FailureKind, error: reqwest::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whatever is taken for a proxy's URL is read alike by both planes, or refused by this one.
+    #[test]
+    fn proxies_are_read_alike() {
+        for url in [
+            "http://p",
+            "https://me:p%40ss%3a@p.example:8443",
+            "socks5://me:pass@[::1]:1",
+            "socks5h://p_x.example",
+            "http://127.0.0.1:3128",
+            "http://a!b$c:d'e*f@p:1",
+        ] {
+            let proxy = Proxy::parse(url).unwrap();
+            assert!(proxy_for_library(&proxy).is_ok(), "{url}");
+        }
+        // Another way to write 127.0.0.1, for this library only.
+        let odd = Proxy::parse("http://0x7f.1:3128").unwrap();
+        assert!(proxy_for_library(&odd).is_err());
+    }
 
     /// What is signed is what is sent: the URL parser keeps the target, or the call is refused.
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 use crate::model::Endpoint;
@@ -26,6 +27,16 @@ pub(crate) const NO_PROXY_VARIABLES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 /// Longest user name and longest password that SOCKS5 can carry, in bytes (RFC 1929).
 const SOCKS_TEXT_MAX: usize = 255;
+
+/// What is encoded in user names and passwords that were written as they are: everything that would
+/// end them. `%` stays, for what is encoded already.
+const USER_INFO: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'%');
 
 /// The setting that means: none, whatever the environment says.
 const NONE: &str = "none";
@@ -109,14 +120,19 @@ impl Proxies {
         })
     }
 
+    /// The proxy of hosts that encrypt, or of the others; some may be exempt.
+    pub(crate) fn proxy(&self, https: bool) -> Option<&Proxy> {
+        match https {
+            true => self.https.as_deref(),
+            false => self.http.as_deref(),
+        }
+    }
+
     /// The proxy to `endpoint`, if there is one.
     pub(crate) fn find(&self, endpoint: &Endpoint) -> Option<&Proxy> {
         let uri: Uri = format!("{endpoint}/").parse().ok()?;
         self.through.as_ref()?.intercept(&uri)?;
-        match endpoint.is_https() {
-            true => self.https.as_deref(),
-            false => self.http.as_deref(),
-        }
+        self.proxy(endpoint.is_https())
     }
 }
 
@@ -136,7 +152,7 @@ fn through(exempt: &str) -> Option<Arc<Matcher>> {
 
 impl Proxy {
     /// Reads `scheme://[user:password@]host[:port]`; without a scheme it is an HTTP proxy. Special
-    /// characters in user and password are percent-encoded.
+    /// characters in user and password may be percent-encoded; `%` must be.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         const RIGHT: &str = "right would be `http://host:port`, `https://…`, `socks5://…` or \
                              `socks5h://…`, with `user:password@` before the host if it wants them";
@@ -166,6 +182,8 @@ impl Proxy {
             name => name.to_owned(),
         };
         let at = if user.is_empty() { "" } else { "@" };
+        let user = Zeroizing::new(utf8_percent_encode(user, USER_INFO).to_string());
+        let user = user.as_str();
         let scheme = scheme.to_ascii_lowercase();
         let url = Zeroizing::new(format!("{scheme}://{user}{at}{host}:{port}"));
         let intercept = Matcher::builder()
@@ -390,6 +408,17 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// No text makes the parser panic, and no password is shown, however odd.
+        #[test]
+        fn odd_urls(url in "[a-z:/@%.\\[\\]0-9é ]{0,24}", password in "[a-zA-Z0-9%:/@]{0,6}") {
+            let _ = Proxy::parse(&url);
+            let url = format!("http://me:{password}HUSH{password}@{url}");
+            let shown = format!("{:?} {}", Proxy::parse(&url), masked(&url));
+            proptest::prop_assert!(!shown.contains("HUSH"), "{}", shown);
+        }
+    }
+
     /// What a person may write for a proxy, what it becomes, and that its password is never shown.
     #[test]
     fn reads_urls() {
@@ -402,7 +431,7 @@ mod tests {
             ("socks4://me:p%40ss-word@p", None),
             ("http://me:p%40ss-word@", None),
             ("http://me:p%40ss-word@p:99999", None),
-            ("http://me:p%40ss-word/x@p:1", None),
+            ("http://me:p%40ss-word/x@p:1", Some("http://p:1")),
             ("", None),
         ];
         for (url, expected) in rows {
@@ -415,8 +444,10 @@ mod tests {
                 "{url}"
             );
         }
-        let proxy = Proxy::parse("socks5://me:p%40ss@p").unwrap();
-        assert_eq!(proxy.credentials(), Some(("me", "p@ss")));
+        for url in ["socks5://me:p%40s%2Fs:@p", "socks5://me:p@s/s:@p"] {
+            let proxy = Proxy::parse(url).unwrap();
+            assert_eq!(proxy.credentials(), Some(("me", "p@s/s:")), "{url}");
+        }
         let rows = [
             ("socks5://me:p%40ss@p", "socks5://me:********@p"),
             ("http://me:a://b@c@p:1", "http://me:********@p:1"),
