@@ -72,7 +72,7 @@ pub struct Attempt {
 /// What is called with every event.
 type Hear = dyn Fn(&Event) + Send + Sync;
 
-/// Who is told. It must not block: it is called between two reads of the source.
+/// Who is told. It must not block: the upload waits for it.
 #[derive(Clone, Default)]
 pub(crate) struct Listener(Option<Arc<Hear>>);
 

@@ -236,7 +236,7 @@ impl Progress {
         let shown = self.shown();
         let safe = shown.view.safe();
         let what = match shown.view.size() {
-            Some(size) => format!("stopped with {safe} of {size} bytes safe"),
+            Some(size) => format!("stopped at once, with {safe} of {size} bytes stored"),
             None => "stopped before the upload had begun".to_owned(),
         };
         Error::new(ErrorKind::Interrupted, what).safe(safe)

@@ -148,8 +148,7 @@ impl Put {
         self
     }
 
-    /// Tells `hear` how the upload goes. It is called between two reads of the source, so it must
-    /// not block.
+    /// Tells `hear` how the upload goes. The upload waits for it, so it must not block.
     pub fn on_event(mut self, hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listener = Listener::new(hear);
         self

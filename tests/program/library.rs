@@ -233,3 +233,39 @@ fn token_provider() {
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     assert!(error.to_string().contains("on holiday"), "{error}");
 }
+
+/// A program can ask an error for everything that its text says.
+#[test]
+fn errors_explain() {
+    let server = Server::with("[[fault]]\noperation = \"mkblk\"\nanswer = { status = 503 }");
+    let keys = server.server.credentials();
+    let uploader = Uploader::builder()
+        .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+        .endpoint(server.server.url())
+        .retry_budget(std::time::Duration::from_millis(500))
+        .build()
+        .unwrap();
+    let upload = async { uploader.put_data("b", "k", vec![7; 3 << 20]).await };
+    let error = server.runtime.block_on(upload).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unfinished, "{error}");
+    assert!(
+        error.attempts() >= 1 && !error.elapsed().is_zero(),
+        "{error:?}"
+    );
+    let failure = error.failure().unwrap();
+    assert_eq!(failure.status, Some(503));
+    assert!(failure.request_id.is_some());
+    let trace = error.trace().unwrap();
+    assert_eq!(trace.endpoint.to_string(), server.server.url());
+    assert!(trace.address.as_ref().unwrap().starts_with("127.0.0.1:"));
+    assert!(trace.body_len > 0, "{trace:?}");
+    let names: Vec<&str> = error.facts().iter().map(|fact| fact.name).collect();
+    assert_eq!(names, ["phase", "host", "attempts", "safe"]);
+    let text = error.to_string();
+    assert!(text.starts_with(error.message()), "{text}");
+    for fact in error.facts() {
+        assert!(text.contains(&fact.text), "{}: {text}", fact.name);
+    }
+    // Nothing was recorded: there is no state directory.
+    assert_eq!(error.safe_bytes(), 0);
+}

@@ -14,6 +14,7 @@ mod local;
 mod offline;
 mod secrets;
 mod serve;
+mod told;
 #[cfg(unix)]
 mod uploads;
 mod world;
