@@ -106,6 +106,10 @@ fn ending(world: &World, ran: &Ran, found: &mut Vec<String>) {
             if error.kind() == ErrorKind::OutcomeUnknown
                 && world.ready_token
                 && (last.stored.is_some() || world.expiries() > 1) => {}
+        End::Failed(error)
+            if error.kind() == ErrorKind::Exists
+                && world.may_fail(ErrorKind::Exists)
+                && last.stored.is_some() => {}
         End::Failed(error) => found.push(format!("it failed: {error} ({:?})", error.kind())),
         End::Overdue => found.push(format!(
             "it still went on after {:?}, with {:?} to carry",

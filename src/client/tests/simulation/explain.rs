@@ -32,28 +32,32 @@ impl World {
     pub(super) fn may_fail(&self, kind: ErrorKind) -> bool {
         match kind {
             ErrorKind::Source => self.source_changes(),
+            // An earlier source is there and stays.
+            ErrorKind::Exists => self.insert_only && self.source_changes(),
             // Without keys nobody can look, and nobody can sign.
             ErrorKind::OutcomeUnknown => self.ready_token || self.source_changes(),
             // With keys, one fresh token is tried.
             ErrorKind::Unauthorized => self.ready_token || self.expiries() > 1,
-            // Who has never been answered is patient for a minute only.
-            ErrorKind::NoConnection => self.silence() > Duration::from_secs(40),
+            ErrorKind::NoConnection => self.is_silent_for_long(),
             // An upload starts over once, a block three times; a commit waits five minutes for each
             // answer, and all patience is a quarter of an hour.
-            ErrorKind::Unfinished => self.expiries() > 1 || self.hangs() > 2,
+            ErrorKind::Unfinished => {
+                self.expiries() > 1 || self.hangs() > 2 || self.is_silent_for_long()
+            }
             _ => false,
         }
     }
 
-    /// The longest time for which nobody answers.
-    fn silence(&self) -> Duration {
+    /// Whether nobody answers for so long that a run that was never answered gives up: its patience
+    /// is a minute.
+    fn is_silent_for_long(&self) -> bool {
         let silences = self.happenings.iter().map(|(_, what)| match what {
             Happening::Outage(time) | Happening::Absent(_, _, time) | Happening::Restart(time) => {
                 *time
             }
             _ => Duration::ZERO,
         });
-        silences.sum()
+        silences.sum::<Duration>() > Duration::from_secs(40)
     }
 
     /// How often the server says nothing.

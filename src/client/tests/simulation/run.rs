@@ -196,7 +196,13 @@ impl Live {
     fn bury(&self, server: Option<DevServer>) {
         let Some(server) = server else { return };
         let mut past = locked(&self.past);
-        past.0.extend(server.log());
+        // Every server counts its connections from 1.
+        let before = past.0.iter().map(|seen| seen.arrival.connection).max();
+        let numbered = server.log().into_iter().map(|mut seen| {
+            seen.arrival.connection += before.unwrap_or(0);
+            seen
+        });
+        past.0.extend(numbered.collect::<Vec<_>>());
         let seen = server.requests();
         let carried = CARRIERS
             .iter()
@@ -245,8 +251,11 @@ impl Live {
         let events: Arc<Mutex<Vec<(Instant, Event)>>> = Arc::default();
         let heard = Arc::clone(&events);
         let uploader = self.uploader(began);
-        let put = uploader
-            .put_file("b", "k", self.path())
+        let mut put = uploader.put_file("b", "k", self.path());
+        if self.world.insert_only {
+            put = put.insert_only();
+        }
+        let put = put
             .on_event(move |event| locked(&heard).push((clock::instant(), event.clone())))
             .into_future();
         let crashed = async {
@@ -313,7 +322,9 @@ impl Live {
         }
         let scope = Scope::Key(Bucket::new("b").unwrap(), ObjectKey::new("k").unwrap());
         let deadline = clock::unix_seconds(clock::wall()) + 24 * 60 * 60;
-        let token = UploadToken::sign(keys, &PutPolicy::new(scope, deadline));
+        let mut policy = PutPolicy::new(scope, deadline);
+        policy.insert_only = self.world.insert_only;
+        let token = UploadToken::sign(keys, &policy);
         builder.upload_token(token.expose())
     }
 

@@ -69,6 +69,8 @@ pub(super) struct World {
     pub(super) window: usize,
     /// A ready token in place of keys: nobody can look whether the object is there.
     pub(super) ready_token: bool,
+    /// Never replace another object.
+    pub(super) insert_only: bool,
     /// Bits per second.
     pub(super) rate: u64,
     pub(super) latency: Duration,
@@ -101,6 +103,7 @@ impl World {
             part_len: chance.one(&[MIB, 2 * MIB, 4 * MIB]),
             window: usize::try_from(chance.one(&[1, 2, 2, 2, 4])).unwrap(),
             ready_token: chance.percent(20),
+            insert_only: chance.percent(25),
             rate,
             latency: Duration::from_millis(chance.one(&[0, 1, 20, 20, 80, 300, 600])),
             kernels: Kernels {
@@ -194,7 +197,7 @@ impl World {
         use std::fmt::Write as _;
         let mut text = format!(
             "seed {}: {} bytes by {:?}, parts of {}, window {}, {} bit/s, {:?}, {:?}, {} hosts, \
-             ready token: {}\n",
+             ready token: {}, insert only: {}\n",
             self.seed,
             self.size,
             self.wish,
@@ -205,6 +208,7 @@ impl World {
             self.kernels,
             self.hosts,
             self.ready_token,
+            self.insert_only,
         );
         for fault in &self.plan.faults {
             let _ = writeln!(text, "  {}", told(fault));
