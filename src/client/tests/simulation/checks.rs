@@ -192,6 +192,7 @@ fn carried(world: &World, ran: &Ran, found: &mut Vec<String>) {
             lanes * segment * (1 + time.as_secs() / 30)
         }
         Happening::Crash(_) | Happening::Cut { .. } => lanes * segment,
+        Happening::Suspended(_) => 0,
         // Something else is uploaded then.
         Happening::CrashAndChange(..) | Happening::SourceChanges(_) => 4 * world.size + (4 << 20),
     };
@@ -266,6 +267,7 @@ fn calm(world: &World, ran: &Ran, found: &mut Vec<String>) {
     let lane_round_trips = 8 + world.size / (256 * 1024);
     let due = world.transfer() * 13 / 10
         + world.latency * u32::try_from(lane_round_trips).unwrap_or(u32::MAX) * 3
+        + asleep(world)
         + Duration::from_secs(2);
     if took > due {
         found.push(format!("took {took:?}, {due:?} would do"));
@@ -274,6 +276,15 @@ fn calm(world: &World, ran: &Ran, found: &mut Vec<String>) {
     if commits.count() != 1 {
         found.push("more than one commit on a calm line".to_owned());
     }
+}
+
+/// For how long everybody slept.
+fn asleep(world: &World) -> Duration {
+    let naps = world.happenings.iter().map(|(_, what)| match what {
+        Happening::Suspended(time) => *time,
+        _ => Duration::ZERO,
+    });
+    naps.sum()
 }
 
 /// Whether a run says that something was void.

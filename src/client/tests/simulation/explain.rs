@@ -14,6 +14,7 @@ impl World {
             | Happening::Absent(_, _, time)
             | Happening::Crash(time)
             | Happening::CrashAndChange(time, _)
+            | Happening::Suspended(time)
             | Happening::Restart(time) => *at + *time,
             Happening::SourceChanges(_) | Happening::Cut { .. } => *at,
         });
@@ -39,6 +40,8 @@ impl World {
             // With keys, one fresh token is tried.
             ErrorKind::Unauthorized => self.ready_token || self.expiries() > 1,
             ErrorKind::NoConnection => self.is_silent_for_long(),
+            // The same for a portal that answers in the service's place.
+            ErrorKind::NotKodo => self.portals() > 2 || self.is_silent_for_long(),
             // An upload starts over once, a block three times; a commit waits five minutes for each
             // answer, and all patience is a quarter of an hour.
             ErrorKind::Unfinished => {
@@ -58,6 +61,14 @@ impl World {
             _ => Duration::ZERO,
         });
         silences.sum::<Duration>() > Duration::from_secs(40)
+    }
+
+    /// How often something else than the service answers.
+    fn portals(&self) -> u64 {
+        let faults = self.plan.faults.iter().filter(|fault| {
+            fault.answer_html.is_some() || fault.cut_answer.is_some() || fault.omit_reqid
+        });
+        faults.filter_map(|fault| fault.times).sum()
     }
 
     /// How often the server says nothing.

@@ -364,6 +364,7 @@ impl Live {
                 self.network.serve(Some(server));
             }
             Happening::SourceChanges(change) => self.change(change),
+            Happening::Suspended(time) => tokio::time::advance(time).await,
             // Part of the line, and of the runs.
             Happening::Outage(_) | Happening::Crash(_) | Happening::CrashAndChange(..) => {}
         }

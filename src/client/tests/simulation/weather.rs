@@ -67,7 +67,8 @@ fn happening(world: &World, chance: &mut Chance) -> Happening {
         Change::Replaced,
     ];
     match chance.within(0..=99) {
-        0..25 => Happening::Outage(seconds(chance, &[2, 20, 50, 200])),
+        0..6 => Happening::Suspended(seconds(chance, &[2, 200, 2000])),
+        6..25 => Happening::Outage(seconds(chance, &[2, 20, 50, 200])),
         25..40 => {
             let host = chance.within(0..=world.hosts as u64 - 1);
             let how = chance.one(&[Absence::Refuses, Absence::Swallows]);

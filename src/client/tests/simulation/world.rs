@@ -38,6 +38,8 @@ pub(super) enum Happening {
         /// Which of the two.
         reset: bool,
     },
+    /// Everybody sleeps for so long, as a laptop does; connections survive it.
+    Suspended(Duration),
     /// The server dies, without what it had not stored, and comes back.
     Restart(Duration),
     /// Somebody writes into the source.
@@ -128,9 +130,11 @@ impl World {
         Duration::from_millis(self.size.saturating_mul(8_000) / self.rate)
     }
 
-    /// Whether nothing goes wrong at all.
+    /// Whether nothing goes wrong at all. Sleep is nothing wrong.
     pub(super) fn is_calm(&self) -> bool {
-        self.incidents() == 0
+        let asleep = self.happenings.iter();
+        let asleep = asleep.filter(|(_, what)| matches!(what, Happening::Suspended(_)));
+        self.incidents() == asleep.count()
     }
 
     /// How many things go wrong.

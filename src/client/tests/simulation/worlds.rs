@@ -131,8 +131,8 @@ fn same_seed_same_trace() {
 #[test]
 fn checks_find_what_is_wrong() {
     let world = (0..).map(World::new).find(|world| {
-        let in_lanes = world.size > 1 << 20 && world.wish == Wish::V2;
-        world.is_calm() && in_lanes && !world.ready_token
+        let in_lanes = world.size > 2 * world.part_len && world.wish == Wish::V2;
+        world.incidents() == 0 && in_lanes && !world.ready_token
     });
     let world = world.unwrap();
     assert_eq!(violations(&world, &run(&world)), Vec::<String>::new());
