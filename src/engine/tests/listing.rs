@@ -1,6 +1,6 @@
 //! What the service says it has, compared with what the journal claims.
 
-use crate::engine::event::{Effect, Outcome};
+use crate::engine::event::{Effect, Event, Outcome};
 use crate::engine::plan::Protocol;
 use crate::engine::tests::world::{Fate, MIB, Setup, World};
 use crate::model::FailureKind;
@@ -116,6 +116,27 @@ fn lists_that_fail() {
             "{kind:?}: {asked}"
         );
         assert_eq!(sent_again(world), expected, "{kind:?}");
+    }
+}
+
+/// A list whose next page is no later one has no next page: a service that turns in circles keeps
+/// nobody waiting.
+#[test]
+fn pages_go_forward() {
+    let mut world = resumed();
+    let index = until(&mut world, is_list);
+    let Effect::List { attempt, from, .. } = world.pending.remove(index) else {
+        unreachable!("a list is under way");
+    };
+    let page = Event::Listed {
+        attempt,
+        lanes: Vec::new(),
+        next: Some(from),
+        server_time: None,
+    };
+    world.engine.handle(world.now, page);
+    while let Some(effect) = world.engine.poll_effect() {
+        assert!(!is_list(&effect), "{effect:?}");
     }
 }
 
