@@ -176,8 +176,9 @@ fn answers_of_any_kind_count_for_a_host() {
         (FailureKind::Broken, 1),
     ] {
         let mut world = sending(Setup::new(Protocol::Blocks, MIB));
-        for kind in [FailureKind::Broken, between.clone(), FailureKind::Broken] {
-            world.step(0, &Fate::Fails(kind));
+        let broken = FailureKind::Broken;
+        for kind in [&broken, &broken, &between, &broken] {
+            world.step(0, &Fate::Fails(kind.clone()));
             if world.pending.is_empty() {
                 world.wake();
             }
