@@ -25,6 +25,19 @@ fn segment_of(len: u64) -> Record {
     }
 }
 
+/// What an earlier process left of 9 MiB in parts: an upload id, and the first part.
+fn with_one_part() -> Checkpoint {
+    let begun = Record::Begun {
+        layout: Layout {
+            protocol: Protocol::Parts,
+            lane_len: 4 * MIB,
+        },
+        upload_id: Some("id".into()),
+        expires: None,
+    };
+    Checkpoint::replay(&[begun, segment_of(4 * MIB)], 9 * MIB).0
+}
+
 /// Attempts that each end after some seconds: who takes bytes is there, however slow, and gets the
 /// whole budget; a connection that took none, or that breaks soon, is no contact.
 #[test]
@@ -81,19 +94,8 @@ fn slow_is_a_contact() {
 /// A list that never comes is asked for at growing distances, for as long as the budget lasts.
 #[test]
 fn lists_that_never_come() {
-    let records = [
-        Record::Begun {
-            layout: Layout {
-                protocol: Protocol::Parts,
-                lane_len: 4 * MIB,
-            },
-            upload_id: Some("id".into()),
-            expires: None,
-        },
-        segment_of(4 * MIB),
-    ];
-    let (checkpoint, _) = Checkpoint::replay(&records, 9 * MIB);
-    let ran = run_from(checkpoint, job(Protocol::Parts, 9 * MIB), |effect| {
+    let job = job(Protocol::Parts, 9 * MIB);
+    let ran = run_from(with_one_part(), job, |effect| {
         let is_list = matches!(effect, Effect::List { .. });
         is_list.then(|| failure(FailureKind::Server))?
     });
@@ -106,6 +108,23 @@ fn lists_that_never_come() {
     let lists = lists.filter(|effect| matches!(effect, Effect::List { .. }));
     let count = lists.count();
     assert!((30..200).contains(&count), "{count} lists in 15 minutes");
+}
+
+/// A token that may not list is no reason to stop: the list is asked for once more with a fresh token,
+/// if there is one, and then done without.
+#[test]
+fn tokens_that_may_not_list() {
+    for (has_another, lists) in [(true, 2), (false, 1)] {
+        let job = job(Protocol::Parts, 9 * MIB);
+        let ran = run_from(with_one_part(), job, |effect| match effect {
+            Effect::List { .. } => failure(FailureKind::Unauthorized),
+            Effect::RenewToken if !has_another => failure(FailureKind::Unauthorized),
+            _ => None,
+        });
+        assert_eq!(ran.outcome, Outcome::Done);
+        let is_list = |effect: &&Effect| matches!(effect, Effect::List { .. });
+        assert_eq!(ran.effects.iter().filter(is_list).count(), lists);
+    }
 }
 
 /// An earlier process that was given something was in contact: its upload has the whole budget.
