@@ -23,6 +23,7 @@
 
 mod begin;
 mod commit;
+mod cuts;
 mod doubt;
 mod ending;
 pub mod event;
@@ -44,6 +45,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::engine::begin::Begin;
 use crate::engine::commit::Commit;
+use crate::engine::cuts::Cuts;
 use crate::engine::event::{AttemptId, Effect, Event, HostIndex, Moment, Outcome, RecordId};
 use crate::engine::hosts::Hosts;
 use crate::engine::lane::Lane;
@@ -112,6 +114,7 @@ pub struct Engine {
     backoff: Backoff,
     budget: Budget,
     sizer: Sizer,
+    cuts: Cuts,
     token: Token,
     /// Nothing is begun before: the service asked for patience.
     quiet_until: Moment,
@@ -204,6 +207,7 @@ impl Engine {
             recording: BTreeSet::new(),
             effects: VecDeque::new(),
             sizer: Sizer::new(),
+            cuts: Cuts::default(),
             token: Token::default(),
             quiet_until: Moment::default(),
             start_overs: 0,

@@ -68,6 +68,7 @@ impl Engine {
         };
         self.answered(now, &work);
         self.share_rest(&work, len);
+        self.cuts.passed(len);
         self.has_acknowledged = true;
         let Some(lane) = self.lanes.get(&index) else {
             return;
@@ -137,6 +138,7 @@ impl Engine {
         lane.mismatches += u32::from(mismatch);
         let (failures, mismatches) = (lane.failures, lane.mismatches);
         lane.step = Step::Idle(now);
+        let passes = self.cut_short(work, len, &failure).unwrap_or_default();
         let attempts_spent = (1..=failures).contains(&self.limits.part_attempts);
         match verdict(&failure) {
             Verdict::RenewToken => self.token_refused(now, work, failure),
@@ -149,6 +151,8 @@ impl Engine {
             _ if attempts_spent || self.budget.is_spent(now) => self.give_up(now, failure, true),
             Verdict::Resend if mismatches >= MISMATCHES_MAX => self.give_up(now, failure, true),
             Verdict::Shorten => self.shorten(now, index, len, failure),
+            // Half of what is handed over is what may pass.
+            Verdict::Again if passes > 0 => self.shorten(now, index, passes * 2, failure),
             Verdict::SlowDown => {
                 self.quiet_until = self.wait_after(now, failure, failures, Some(index), false);
             }

@@ -41,7 +41,7 @@ pub(crate) struct Ran {
 }
 
 /// Runs an upload in a world where everything succeeds but what `refuse` refuses.
-fn run(job: Job, refuse: impl FnMut(&Effect) -> Option<Failure>) -> Ran {
+pub(crate) fn run(job: Job, refuse: impl FnMut(&Effect) -> Option<Failure>) -> Ran {
     run_from(Checkpoint::default(), job, refuse)
 }
 

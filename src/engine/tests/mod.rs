@@ -4,6 +4,7 @@ mod bounds;
 mod checks;
 mod commits;
 mod contact;
+mod cuts;
 mod exhaustive;
 mod failures;
 mod hosts;

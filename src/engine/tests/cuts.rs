@@ -1,0 +1,69 @@
+//! Bodies that something on the way cuts.
+
+use std::time::Duration;
+
+use crate::engine::event::{Effect, Outcome};
+use crate::engine::plan::Protocol;
+use crate::engine::tests::bounds::{job, run};
+use crate::engine::tests::world::MIB;
+use crate::model::{Endpoint, Failure, FailureKind, Stage, Trace};
+
+const KIB: u64 = 1024;
+
+/// Something on the way cuts every body after some bytes, without a word: three cuts at one place are a
+/// limit, cuts here and there are none.
+#[test]
+fn cuts_at_one_place_are_a_limit() {
+    let rows = [
+        (Protocol::Blocks, 9 * MIB, 300 * KIB, true),
+        (Protocol::Parts, 9 * MIB, 1500 * KIB, true),
+        (Protocol::Parts, 9 * MIB, 500 * KIB, false),
+        (Protocol::Blocks, 9 * MIB, 10 * KIB, false),
+    ];
+    for (protocol, size, limit, is_done) in rows {
+        let mut cuts = 0;
+        let ran = run(job(protocol, size), |effect| match effect {
+            Effect::Send { span, .. } if span.len > limit => {
+                cuts += 1;
+                Some(cut_after(limit + 1000 * (cuts % 2)))
+            }
+            _ => None,
+        });
+        let done = ran.outcome == Outcome::Done;
+        assert_eq!(done, is_done, "{protocol:?} {limit}: {:?}", ran.outcome);
+        assert!(cuts <= 4 || !is_done, "{protocol:?} {limit}: {cuts} cuts");
+    }
+    let mut cuts = 0;
+    let mut longest = 0;
+    let ran = run(job(Protocol::Blocks, 40 * MIB), |effect| match effect {
+        Effect::Send { span, .. } if cuts < 30 => {
+            cuts += 1;
+            Some(cut_after(span.len / (2 + cuts % 3)))
+        }
+        Effect::Send { span, .. } => {
+            longest = longest.max(span.len);
+            None
+        }
+        _ => None,
+    });
+    assert_eq!(ran.outcome, Outcome::Done);
+    assert!(longest > MIB, "bodies get long again: {longest}");
+}
+
+/// A connection that broke when so much of the body was acknowledged.
+fn cut_after(acknowledged_bytes: u64) -> Failure {
+    let mut failure = Failure::new(FailureKind::Broken, "cut");
+    failure.trace = Some(Box::new(Trace {
+        endpoint: Endpoint::parse("http://up", false).expect("an endpoint"),
+        address: None,
+        proxy: None,
+        is_reused: false,
+        stage: Stage::Sending,
+        acknowledged_bytes,
+        body_len: 0,
+        connecting: Duration::ZERO,
+        sending: Duration::ZERO,
+        answering: Duration::ZERO,
+    }));
+    failure
+}
