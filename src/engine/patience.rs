@@ -1,6 +1,6 @@
 //! Deadlines: which attempts have had their time. Slow is not dead.
 //!
-//! The driver tells a few times a second how each attempt is getting on ([`Event::Pulse`]); here is
+//! The driver tells a few times a second how each attempt is getting on (`Event::Pulse`); here is
 //! decided whether it is given up. There is no deadline for the whole of anything: what is measured
 //! is silence, and pace against the pace of the line.
 //!
