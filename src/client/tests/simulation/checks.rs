@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::client::tests::simulation::run::{End, Ran, Run};
-use crate::client::tests::simulation::weather::{CARRIERS, COMMITS};
+use crate::client::tests::simulation::weather::COMMITS;
 use crate::client::tests::simulation::world::{Happening, Wish, World};
 use crate::devserver::Operation;
 use crate::devserver::within::Seen;
@@ -306,9 +306,10 @@ pub(super) fn trace(ran: &Ran) -> Vec<String> {
     let mut lines = Vec::new();
     for seen in &ran.log {
         let at = seen.at.saturating_duration_since(ran.began);
-        let carrier = CARRIERS.contains(&seen.operation);
+        // What follows the first word may hold ids that are drawn by chance.
+        let word = seen.target.split('/').nth(1).unwrap_or_default();
         lines.push(format!(
-            "{at:?} {:?} {:?} {:?} {} {carrier}",
+            "{at:?} {:?} {:?} {word} {:?} {}",
             seen.arrival, seen.operation, seen.outcome, seen.received
         ));
     }
