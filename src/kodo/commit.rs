@@ -284,6 +284,30 @@ mod tests {
         assert!(commit.var("A", "2").is_ok());
     }
 
+    /// Whatever is said besides the key makes another object, and nothing else does; fields that run
+    /// together alike are told apart.
+    #[test]
+    fn what_is_said() {
+        let plain = || Commit::new(None);
+        let all = [
+            Ok(plain()),
+            Ok(plain().file_name("a")),
+            plain().mime_type("a/b"),
+            plain().file_name("a/b").mime_type("c/d"),
+            plain().var("a", "1"),
+            plain().var("a", "2"),
+            plain().metadata_entry("a", "1"),
+            plain().var("a", "1").and_then(|commit| commit.var("b", "")),
+            plain().var("a", "").and_then(|commit| commit.var("b", "1")),
+        ];
+        let said = all.map(|commit| commit.expect("a fine commit").said());
+        for (index, this) in said.iter().enumerate() {
+            assert!(!said[..index].contains(this), "row {index} is another one");
+        }
+        let key = ObjectKey::new("k").expect("a short key");
+        assert_eq!(Commit::new(Some(key)).said(), plain().said());
+    }
+
     /// Names and values count together, up to the limit and no byte more.
     #[test]
     fn metadata_is_bounded() {

@@ -49,7 +49,8 @@ fn one_trickle_on_a_good_line() {
 #[test]
 fn many_lanes_on_a_thin_line() {
     let ran = blocks(80 * MIB, 16, |tick| match tick.at.as_secs() {
-        20..600 => Fate::Carried(300 / tick.count),
+        3..10 => Fate::Carried(5_000),
+        10..600 => Fate::Carried(300 / tick.count),
         _ => Fate::Carried(200_000),
     });
     assert_eq!(ran.outcome, Some(Outcome::Done), "{:?}", ran.given_up);
