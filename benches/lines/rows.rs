@@ -116,6 +116,7 @@ fn with_fault(row: Row, fault: LineFault) -> Row {
 pub(crate) fn all() -> Vec<Row> {
     let mut rows = slow_lines();
     rows.extend(faulty_lines());
+    rows.extend(breaking_lines());
     rows.push(Row {
         name: "loopback",
         story: "1 GiB over loopback",
@@ -212,6 +213,12 @@ fn faulty_lines() -> Vec<Row> {
                 down_ms: 8_000,
             },
         ),
+    ]
+}
+
+/// Lines that break connections: what is lost with each is what counts.
+fn breaking_lines() -> Vec<Row> {
+    vec![
         with_fault(
             plain(
                 "cut-off",
