@@ -4,6 +4,7 @@
 
 mod args;
 mod attempt;
+mod canvas;
 mod demo;
 mod destination;
 mod event;

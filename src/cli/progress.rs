@@ -228,7 +228,7 @@ impl Progress {
 
     /// Takes the bar away.
     pub(crate) fn clear(&self) {
-        self.terminal.draw(Vec::new());
+        self.terminal.draw(&[]);
     }
 
     /// The error of an upload that was not waited for.
@@ -249,10 +249,8 @@ impl Progress {
 
     fn draw(&self) {
         if self.has_bar {
-            // Room for the `^C` that a terminal writes where the cursor stands.
-            let width = self.terminal.width().unwrap_or(usize::MAX);
-            let lines = self.shown().view.bar(self.now(), width.saturating_sub(2));
-            self.terminal.draw(lines);
+            let lines = self.shown().view.bar(self.now(), self.terminal.bar_width());
+            self.terminal.draw(&lines);
         }
     }
 

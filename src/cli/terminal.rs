@@ -4,7 +4,9 @@ use std::io::{ErrorKind as IoErrorKind, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use console::Term;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::cli::canvas::{Canvas, MARGIN, SharedWriter};
 use crate::cli::event::Event;
 use crate::error::{Error, ErrorKind};
 
@@ -26,18 +28,19 @@ impl std::fmt::Debug for Streams {
 
 /// The streams behind a lock, and how to write on them.
 pub(crate) struct Terminal {
-    streams: Mutex<State>,
+    state: Mutex<State>,
+    err: SharedWriter,
     err_is_terminal: bool,
+    /// The lines at the bottom that are drawn anew again and again: everything else for people is
+    /// written above them.
+    bar: Mutex<Option<ProgressBar>>,
 }
 
 struct State {
-    streams: Streams,
+    out: Box<dyn Write + Send>,
     /// The reader of stdout went away: `haul ls … | head`. That is no error.
     out_is_gone: bool,
     json: bool,
-    /// The lines at the bottom that are drawn anew again and again: everything else for people is
-    /// written above them. The cursor stands behind the last one.
-    bar: Vec<String>,
 }
 
 impl Terminal {
@@ -45,11 +48,12 @@ impl Terminal {
     pub(crate) fn new(streams: Streams) -> Self {
         Self {
             err_is_terminal: streams.err_is_terminal,
-            streams: Mutex::new(State {
-                streams,
+            err: SharedWriter::new(streams.err),
+            bar: Mutex::default(),
+            state: Mutex::new(State {
+                out: streams.out,
                 out_is_gone: false,
                 json: false,
-                bar: Vec::new(),
             }),
         }
     }
@@ -111,15 +115,24 @@ impl Terminal {
     }
 
     /// Draws these lines in place of the last ones; none takes the bar away. They must be narrower
-    /// than the terminal: what wraps is not erased.
-    pub(crate) fn draw(&self, lines: Vec<String>) {
-        let mut state = self.lock();
-        if state.bar == lines {
+    /// than [`Terminal::bar_width`]: what wraps is not erased.
+    pub(crate) fn draw(&self, lines: &[String]) {
+        let mut slot = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.is_empty() {
+            if let Some(bar) = slot.take() {
+                bar.finish_and_clear();
+            }
             return;
         }
-        let text = erased(&state.bar) + &lines.join("\n");
-        state.bar = lines;
-        state.write_err(text.as_bytes());
+        let bar = slot.get_or_insert_with(|| self.new_bar());
+        bar.set_message(lines.join("\n"));
+        bar.tick();
+    }
+
+    /// Columns that a line of the bar may have.
+    pub(crate) fn bar_width(&self) -> usize {
+        let width = self.width().unwrap_or(usize::MAX);
+        width.saturating_sub(usize::from(MARGIN))
     }
 
     /// Says a line to people, above the bar if there is one. Nobody listening is no error.
@@ -129,28 +142,36 @@ impl Terminal {
 
     /// Writes whole lines to people.
     pub(crate) fn write_err(&self, lines: &str) {
-        let mut state = self.lock();
-        let text = erased(&state.bar) + lines + &state.bar.join("\n");
-        state.write_err(text.as_bytes());
+        let write = || {
+            let _ = self.err.write(lines);
+        };
+        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        match bar.as_ref() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// A bar without a layout of its own: its lines are made where the upload is known.
+    fn new_bar(&self) -> ProgressBar {
+        let canvas = Canvas::new(self.err.clone());
+        let target = ProgressDrawTarget::term_like(Box::new(canvas));
+        let style = ProgressStyle::with_template("{msg}");
+        let bar = ProgressBar::with_draw_target(None, target);
+        bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn write_err(&mut self, text: &[u8]) {
-        // In one piece, so that nothing flickers.
-        let _ = self.streams.err.write_all(text);
-        let _ = self.streams.err.flush();
-    }
-
     fn write_out(&mut self, line: &str) -> Result<(), Error> {
         if self.out_is_gone {
             return Ok(());
         }
-        let out = &mut self.streams.out;
+        let out = &mut self.out;
         match writeln!(out, "{line}").and_then(|()| out.flush()) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == IoErrorKind::BrokenPipe => {
@@ -162,14 +183,6 @@ impl State {
                 format!("cannot write to stdout: {error}"),
             )),
         }
-    }
-}
-
-/// What erases `lines`, with the cursor behind the last one, and leaves it where they began.
-fn erased(lines: &[String]) -> String {
-    match lines.len() {
-        0 => String::new(),
-        count => format!("\r\x1b[2K{}", "\x1b[1A\x1b[2K".repeat(count - 1)),
     }
 }
 
@@ -224,6 +237,11 @@ mod tests {
                 rest = tail;
                 continue;
             }
+            if let Some(tail) = rest.strip_prefix("\x1b[1B") {
+                row += 1;
+                rest = tail;
+                continue;
+            }
             rest = &rest[char.len_utf8()..];
             match char {
                 '\n' => (row, column) = (row + 1, 0),
@@ -250,8 +268,14 @@ mod tests {
             err: Box::new(written.clone()),
             err_is_terminal: true,
         });
-        let draw =
-            |lines: &[&str]| terminal.draw(lines.iter().map(|line| line.to_string()).collect());
+        let draw = |lines: &[&str]| {
+            terminal.draw(
+                &lines
+                    .iter()
+                    .map(|line| line.to_string())
+                    .collect::<Vec<_>>(),
+            )
+        };
         let expect = |rows: &[&str]| assert_eq!(seen(&written.0.lock().unwrap()), rows);
         draw(&["bar 1"]);
         terminal.say("said");
