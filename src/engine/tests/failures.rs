@@ -150,6 +150,24 @@ fn the_pace_of_a_segment() {
     }
 }
 
+/// A segment that is lost after long makes the next one shorter; a host that was not reached says
+/// nothing about lengths.
+#[test]
+fn what_a_failure_says_about_lengths() {
+    for (kind, expected) in [
+        (FailureKind::Broken, "send 256 to 0"),
+        (FailureKind::Connect, "send 512 to 1"),
+    ] {
+        let mut world = sending(Setup::new(Protocol::Blocks, MIB));
+        world.now = world.now.after(Duration::from_secs(5));
+        world.step(0, &Fate::Fails(kind.clone()));
+        if world.pending.is_empty() {
+            world.wake();
+        }
+        assert_eq!(under_way(&world), expected, "{kind:?}");
+    }
+}
+
 /// A lane goes on where its receipt says, if that is one of our hosts, and no longer after two
 /// failures there.
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::engine::event::{Effect, Outcome};
 use crate::engine::plan::Protocol;
-use crate::engine::record::Record;
+use crate::engine::record::{Checkpoint, Record};
 use crate::engine::tests::world::{Fate, MIB, Setup, World};
 use crate::model::FailureKind;
 
@@ -229,4 +229,46 @@ fn comparing_needs_no_wake_up() {
     let compares = matches!(world.pending[..], [Effect::Recheck { lane: 0, .. }]);
     assert!(compares, "{:?}", world.pending);
     assert_eq!(world.engine.next_wakeup(), None);
+}
+
+/// A lane that the service forgets again and again: what it last acknowledged of it is not called
+/// safe when the upload ends, and what it never acknowledged is not voided.
+#[test]
+fn lanes_forgotten_again_and_again() {
+    let sends = |effect: &Effect| matches!(effect, Effect::Send { .. });
+    for acknowledged_at_last in [true, false] {
+        let mut world = World::new(Setup::new(Protocol::Blocks, MIB));
+        let mut forgotten = 0;
+        while world.outcome.is_none() {
+            assert!(world.trace.len() < 1000, "no end in sight");
+            let Some(index) = world.choices().first().copied() else {
+                world.wake();
+                continue;
+            };
+            if sends(&world.pending[index]) {
+                // So slow that no lane gets further than it was.
+                world.now = world.now.after(Duration::from_secs(60));
+            }
+            let is_first = matches!(&world.pending[index], Effect::Send { after: None, .. });
+            let at_last = forgotten == 3 && !acknowledged_at_last;
+            let fails = sends(&world.pending[index]) && (!is_first || at_last);
+            forgotten += u32::from(fails);
+            let kind = FailureKind::InvalidContext;
+            world.step(
+                index,
+                &if fails {
+                    Fate::Fails(kind)
+                } else {
+                    Fate::Answered
+                },
+            );
+        }
+        assert_eq!(forgotten, 4);
+        assert_eq!(
+            (world.engine.safe_bytes(), world.acknowledged_bytes()),
+            (0, 0)
+        );
+        let (_, used) = Checkpoint::replay(&world.disk, MIB);
+        assert_eq!(used, world.disk.len(), "a senseless record");
+    }
 }
