@@ -323,11 +323,6 @@ impl Engine {
         self.layout
     }
 
-    /// Whether the end was given out.
-    pub fn is_finished(&self) -> bool {
-        matches!(self.phase, Phase::Finished)
-    }
-
     /// Does everything that can be done now: the one place where the phases follow one another.
     fn advance(&mut self, now: Moment) {
         if self.ending.is_some() {

@@ -217,7 +217,10 @@ impl Watch {
             .saturating_mul((now.at - then.at).as_secs());
         let moved = now.acknowledged - then.acknowledged;
         let line_is_below = now.line - then.line < floor;
-        let is_left_behind = moved < (now.share - then.share) / OVERDUE_FACTOR;
+        // The shares from the next sample on: what others carried in the rest of the first one's
+        // moment is not held against this attempt.
+        let first = self.past.get(1).unwrap_or(&then);
+        let is_left_behind = moved < (now.share - first.share) / OVERDUE_FACTOR;
         (moved < floor && (line_is_below || is_left_behind)).then(|| {
             let what = format!(
                 "only {moved} bytes were acknowledged in {} (min_rate is {} bytes a second)",

@@ -25,8 +25,7 @@ impl Engine {
     /// Has one lane compared with the source, if none is: a half-sent one first, since it cannot go
     /// on before.
     pub(crate) fn recheck_next(&mut self) {
-        let wanted = matches!(self.phase, Phase::Sending) && self.ending.is_none();
-        if self.rechecking.is_some() || !wanted {
+        if self.rechecking.is_some() || !matches!(self.phase, Phase::Sending) {
             return;
         }
         let idle = |index: &&u64| {

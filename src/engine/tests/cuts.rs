@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::engine::cuts::Cuts;
 use crate::engine::event::{Effect, Outcome};
 use crate::engine::plan::Protocol;
 use crate::engine::tests::bounds::{job, run};
@@ -66,4 +67,24 @@ fn cut_after(acknowledged_bytes: u64) -> Failure {
         answering: Duration::ZERO,
     }));
     failure
+}
+
+/// How far apart three cuts may be to count as one place: 64 KiB, or an eighth of the place.
+#[test]
+fn one_place() {
+    let rows = [
+        ([200, 200 + 64, 200], true),
+        ([200, 200 + 65, 200], false),
+        ([200, 200, 200 - 64], true),
+        ([200, 200, 200 - 65], false),
+        ([4000, 4000, 4571], true),
+        ([4000, 4000, 4572], false),
+        ([512, 512 + 64, 512], true),
+    ];
+    for (offsets, expected) in rows {
+        let mut cuts = Cuts::default();
+        let told = offsets.map(|offset| cuts.cut(offset * KIB, 8000 * KIB));
+        assert_eq!(told[..2], [None, None], "{offsets:?}");
+        assert_eq!(told[2].is_some(), expected, "{offsets:?}");
+    }
 }

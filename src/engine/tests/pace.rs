@@ -44,16 +44,19 @@ fn one_trickle_on_a_good_line() {
     assert_given_up(&ran, 119, &FailureKind::Trickle);
 }
 
-/// Sixteen lanes on a line that falls to 9600 bit/s are each below the floor; the line is not, and
-/// nobody is left behind.
+/// Sixteen lanes on a line that falls to 9600 bit/s, slowly or at once, are each below the floor; the
+/// line is not, and nobody is left behind.
 #[test]
 fn many_lanes_on_a_thin_line() {
-    let ran = blocks(80 * MIB, 16, |tick| match tick.at.as_secs() {
-        3..10 => Fate::Carried(5_000),
-        10..600 => Fate::Carried(300 / tick.count),
-        _ => Fate::Carried(200_000),
-    });
-    assert_eq!(ran.outcome, Some(Outcome::Done), "{:?}", ran.given_up);
+    for slowly in [true, false] {
+        let ran = blocks(80 * MIB, 16, |tick| match tick.at.as_secs() {
+            3..10 if slowly => Fate::Carried(5_000),
+            3..600 => Fate::Carried(300 / tick.count),
+            _ => Fate::Carried(200_000),
+        });
+        assert_eq!(ran.given_up.len(), 0, "slowly: {slowly}");
+        assert_eq!(ran.outcome, Some(Outcome::Done), "slowly: {slowly}");
+    }
 }
 
 /// What the line carried while a connection was being made is not held against it.
