@@ -35,8 +35,8 @@ const NOTSENT_LOWAT_LEN: u32 = 128 * 1024;
 /// line's return; and on a line with a deep queue, where round trips take seconds, it loses them with
 /// every last packet that is dropped. Not shorter: acknowledgements that are late behind another
 /// connection's bytes would be taken for lost. Measured in wall time over a plain socket's, at
-/// 256 kbit/s with a queue of 1 s and 64 kbit/s with one of 8 s: 1.03 and 1.005 with 1 s, 1.005 and
-/// 1.62 with the kernel's.
+/// 256 kbit/s with a queue of 1 s and 64 kbit/s with one of 8 s: 1.005 and 0.99 with 3 s, 1.03 and
+/// 1.005 with 1 s, 1.005 and 1.62 with the kernel's.
 #[cfg(target_os = "linux")]
 const CALM: Duration = Duration::from_secs(3);
 

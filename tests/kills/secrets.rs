@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use haul::Uploader;
 use haul::kodo::Credentials;
 
-use crate::rig::{FORM, Rig, V1, V2, WINDOW, end};
+use crate::rig::{FORM, Rig, V1, V2, WINDOW, end, files_in};
 
 /// Three lanes.
 const LEN: usize = (8 << 20) + 5;
@@ -95,6 +95,11 @@ fn in_what_the_program_leaves() {
             } else {
                 let held = || rig.server.server.faults().held("h") >= WINDOW - 1;
                 crate::rig::until("answers are held", held);
+                // Only what is recorded is asked for by the next run.
+                let journal = || files_in(&rig.world, "journal").pop();
+                let text = || journal().and_then(|path| std::fs::read_to_string(path).ok());
+                let recorded = || text().is_some_and(|text| text.contains("\"digest\""));
+                crate::rig::until("a segment is recorded", recorded);
             }
             killed.kill().unwrap();
             let said = killed.wait_with_output().unwrap();
