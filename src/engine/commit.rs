@@ -250,15 +250,19 @@ impl Engine {
                 self.sizer.refused(self.job.size);
                 self.form_in_lanes();
             }
+            // What may have happened is looked for, however long it took; a look has its own end.
+            V::Look if self.budget.is_spent(now) => {
+                self.look(now, failure.clone(), NotFound::GiveUp(failure));
+            }
+            V::Look => self.look(now, failure, NotFound::Again),
+            V::LookElseStartOver => self.look_else_start_over(now, failure),
+            V::LookElseGiveUp => self.look(now, failure.clone(), NotFound::GiveUp(failure)),
             _ if self.budget.is_spent(now) => self.give_up(now, failure, true),
             V::Resend if mismatches >= MISMATCHES_MAX => self.give_up(now, failure, true),
             V::Again | V::NextHost | V::Resend if is_form && form_is_long => self.form_in_lanes(),
             V::SlowDown => {
                 self.quiet_until = self.wait_after(now, failure, failures, None, false);
             }
-            V::Look => self.look(now, failure, NotFound::Again),
-            V::LookElseStartOver => self.look_else_start_over(now, failure),
-            V::LookElseGiveUp => self.look(now, failure.clone(), NotFound::GiveUp(failure)),
             V::Again | V::NextHost | V::Resend => {
                 let skip = verdict == V::NextHost && self.hosts.has_other(now, work.host);
                 let until = self.wait_after(now, failure, failures, None, skip);
@@ -281,7 +285,10 @@ impl Engine {
             (_, NotFound::StartOver(failure)) => {
                 self.start_over(now, failure, "the service no longer knows the upload id");
             }
-            (_, NotFound::GiveUp(failure)) => self.give_up(now, failure, false),
+            (_, NotFound::GiveUp(failure)) => {
+                let again = may_pass(&failure);
+                self.give_up(now, failure, again);
+            }
             (_, NotFound::Again) if self.form_should_go_in_lanes() => self.form_in_lanes(),
             (_, NotFound::Again) => self.with_commit(|commit| commit.step = Step::Ready),
         }

@@ -1,6 +1,6 @@
 //! Bodies that are cut again and again at one place: something on the way lets no longer ones pass.
 
-use crate::engine::plan::{PART_LEN_MIN, Protocol, SEGMENT_LEN_MIN};
+use crate::engine::plan::{PART_LEN_MIN, PARTS_MAX, Protocol, SEGMENT_LEN_MIN};
 use crate::engine::{Engine, Work};
 use crate::model::{Failure, FailureKind};
 
@@ -55,7 +55,10 @@ impl Engine {
         let traced = traced.map_or(0, |trace| trace.acknowledged_bytes);
         let passes = self.cuts.cut(traced.max(work.watch.acknowledged()), len)?;
         let is_long_enough = match self.layout.protocol {
-            Protocol::Parts => passes >= PART_LEN_MIN && self.no_long_part_passed(),
+            Protocol::Parts => {
+                let fits = self.job.size.div_ceil(passes) <= PARTS_MAX;
+                passes >= PART_LEN_MIN && fits && self.no_long_part_passed()
+            }
             Protocol::Blocks | Protocol::Form => passes >= SEGMENT_LEN_MIN,
         };
         is_long_enough.then_some(passes)

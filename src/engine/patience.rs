@@ -282,7 +282,13 @@ impl Engine {
         if work.kind == WorkKind::Stat {
             return;
         }
+        let before = work.watch.last.map_or(now, |(at, _)| at);
         let rise = work.watch.see(now, pulse);
+        match rise {
+            0 if now.since(before) > GAP_MAX => self.budget.excuse(before.after(GAP_MAX), now),
+            0 => {}
+            _ => self.budget.excuse(before, now),
+        }
         self.share_out(Some(attempt), rise);
         let line = self.line_bytes;
         let Some(work) = self.attempts.get_mut(&attempt) else {

@@ -138,6 +138,8 @@ pub(crate) struct Budget {
     alone_since: Moment,
     /// Something of the service's was heard.
     heard: bool,
+    /// Until when time was excused.
+    excused_until: Moment,
     /// Attempts that failed since then.
     failures: u32,
 }
@@ -147,6 +149,7 @@ impl Budget {
         Self {
             allowed,
             last_progress: Moment::default(),
+            excused_until: Moment::default(),
             alone_since: Moment::default(),
             heard: false,
             failures: 0,
@@ -157,6 +160,16 @@ impl Budget {
     pub(crate) fn progress(&mut self, now: Moment) {
         self.last_progress = now;
         self.heard = true;
+    }
+
+    /// The time from `since` on was none without progress: bytes were acknowledged, or nobody was
+    /// there to see any. Waits between attempts still count, so that a line which takes bytes and
+    /// never brings them home is given up in the end.
+    pub(crate) fn excuse(&mut self, since: Moment, now: Moment) {
+        let since = since.max(self.excused_until).max(self.last_progress);
+        let excused = now.since(since);
+        self.last_progress = self.last_progress.after(excused).min(now);
+        self.excused_until = now;
     }
 
     /// The service is there, whatever it said.

@@ -61,6 +61,9 @@ impl Idle {
     /// Keeps `connection` for the next request.
     pub(crate) fn put(&self, endpoint: &Endpoint, connection: Connection) {
         let mut idle = self.lock();
+        for connections in idle.values_mut() {
+            connections.retain(|kept| kept.idle().unwrap_or_default() <= IDLE_TIME_MAX);
+        }
         let connections = idle.entry(endpoint.clone()).or_default();
         if connections.len() < IDLE_MAX {
             connections.push(connection);

@@ -174,7 +174,8 @@ impl Permit {
         refused || self.repeat_acts()
     }
 
-    /// Whether a repeated commit does something twice: by a callback, or a second object.
+    /// Whether a repeated commit does something twice: a callback, a job that the service starts and
+    /// bills, a second object.
     pub(crate) fn repeat_acts(&self) -> bool {
         match &self.access {
             Access::Keys(_) => false,
@@ -182,6 +183,9 @@ impl Permit {
                 let policy = token.policy();
                 // With a name that the service makes, a second commit may make a second object.
                 policy.callback_url.is_some()
+                    || policy.persistent_ops.is_some()
+                    || policy.persistent_workflow_template_id.is_some()
+                    || policy.async_ops.is_some()
                     || (policy.save_key.is_some() && (self.names_no_key || policy.force_save_key))
             }
         }

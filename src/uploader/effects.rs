@@ -384,7 +384,9 @@ fn or_failed(attempt: AttemptId, flying: &Flying, result: Result<Event, Failure>
         if failure.trace.is_none() {
             failure.trace = flying.flight.trace().map(Box::new);
         }
-        let server_time = failure.server_time.map(clock::unix_seconds);
+        // Only the service's own clock counts, not that of whoever stands in the way.
+        let own = failure.request_id.as_ref().and(failure.server_time);
+        let server_time = own.map(clock::unix_seconds);
         Event::Failed {
             attempt,
             failure,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::engine::event::{Effect, Event, Moment, Outcome};
 use crate::engine::plan::{Layout, Protocol};
 use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
+use crate::engine::retry::Budget;
 use crate::engine::tests::bounds::{STEPS_MAX, failure, job, run_from, succeed};
 use crate::engine::tests::world::{MIB, attempt_of};
 use crate::engine::{Engine, Limits};
@@ -185,4 +186,32 @@ fn looks_that_fail() {
         let count = looks.count();
         assert!((least..=most).contains(&count), "{kind:?}: {count} looks");
     }
+}
+
+/// Time in which bytes were acknowledged is no time without progress, however many lanes tell of it;
+/// waits are.
+#[test]
+fn acknowledged_bytes_keep_the_budget() {
+    let at = |seconds| Moment(Duration::from_secs(seconds));
+    let mut budget = Budget::new(Duration::from_secs(900));
+    budget.progress(at(100));
+    // Two lanes tell of the same two thousand seconds.
+    for second in 100..2100 {
+        for _ in 0..2 {
+            budget.excuse(at(second), at(second + 1));
+        }
+    }
+    assert!(!budget.is_spent(at(2999)));
+    assert!(budget.is_spent(at(3000)));
+    // A hundred seconds of waits, and as many in which something moved.
+    budget.excuse(at(2200), at(2300));
+    assert!(!budget.is_spent(at(3099)));
+    assert!(budget.is_spent(at(3100)));
+    // What was excused once, or came before an answer, is not excused again.
+    budget.excuse(at(2150), at(2300));
+    assert!(budget.is_spent(at(3100)));
+    budget.progress(at(4000));
+    budget.excuse(at(3000), at(4010));
+    assert!(budget.is_spent(at(4910)));
+    assert!(!budget.is_spent(at(4909)));
 }
