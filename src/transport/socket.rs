@@ -4,8 +4,6 @@ use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
-#[cfg(target_os = "linux")]
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -45,6 +43,12 @@ const CALM: Duration = Duration::from_secs(3);
 #[cfg(target_os = "linux")]
 const HURRY: Duration = Duration::from_secs(1);
 
+/// The same while the receive window is closed: the kernel's own default. It gives a connection up
+/// whose window has shrunk to nothing after twice this time, and how long to wait for a server that
+/// does not read is decided elsewhere.
+#[cfg(target_os = "linux")]
+const PATIENT: Duration = Duration::from_secs(120);
+
 /// Silence, beyond two round trips, that no queue explains.
 #[cfg(target_os = "linux")]
 const HURRY_AFTER: Duration = Duration::from_secs(3);
@@ -62,9 +66,9 @@ pub(crate) struct Socket(Arc<Shared>);
 struct Shared {
     stream: TcpStream,
     written: AtomicU64,
-    /// Whether the kernel was told to retransmit at short intervals.
+    /// The longest wait between two retransmissions that the kernel was told last.
     #[cfg(target_os = "linux")]
-    hurries: AtomicBool,
+    retransmits_within_ms: AtomicU64,
 }
 
 impl Socket {
@@ -77,7 +81,7 @@ impl Socket {
             stream,
             written: AtomicU64::new(0),
             #[cfg(target_os = "linux")]
-            hurries: AtomicBool::new(false),
+            retransmits_within_ms: AtomicU64::new(0),
         }))
     }
 
@@ -131,9 +135,15 @@ impl Shared {
     /// kernel does not sleep when the line comes back.
     fn look(&self) -> Option<info::Info> {
         let info = info::read(&self.stream)?;
-        let hurry = info.is_waiting && info.silence > HURRY_AFTER + info.round_trip * 2;
-        if self.hurries.swap(hurry, Ordering::Relaxed) != hurry {
-            info::retransmit_within(&self.stream, if hurry { HURRY } else { CALM });
+        let is_silent = info.is_waiting && info.silence > HURRY_AFTER + info.round_trip * 2;
+        let limit = match info.window_is_closed {
+            true => PATIENT,
+            false if is_silent => HURRY,
+            false => CALM,
+        };
+        let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        if self.retransmits_within_ms.swap(millis, Ordering::Relaxed) != millis {
+            info::retransmit_within(&self.stream, limit);
         }
         Some(info)
     }
@@ -263,14 +273,18 @@ mod info {
                 &raw mut len,
             )
         };
-        if result != 0 || usize::try_from(len).ok()? < NEEDED_LEN {
+        let len = usize::try_from(len).ok()?;
+        if result != 0 || len < NEEDED_LEN {
             return None;
         }
+        // Known since Linux 5.4.
+        let tells_window = len >= offset_of!(libc::tcp_info, tcpi_snd_wnd) + size_of::<u32>();
         // SAFETY: all fields are integers, for which zeroes are values, and the rest the kernel wrote.
         let info = unsafe { info.assume_init() };
         Some(Info {
             acknowledged: info.tcpi_bytes_acked,
-            window_is_closed: (info.tcpi_unacked == 0 && info.tcpi_notsent_bytes > 0)
+            window_is_closed: (tells_window && info.tcpi_snd_wnd == 0)
+                || (info.tcpi_unacked == 0 && info.tcpi_notsent_bytes > 0)
                 || (info.tcpi_backoff > 0 && info.tcpi_last_ack_recv <= info.tcpi_last_data_sent),
             is_waiting: info.tcpi_unacked > 0,
             silence: Duration::from_millis(info.tcpi_last_ack_recv.into()),

@@ -60,6 +60,14 @@ fn look_into(dir: &Path, secrets: &[String]) -> usize {
     journals
 }
 
+/// Waits until a segment is in the journal: only what is recorded is asked for by the next run.
+fn until_recorded(rig: &Rig) {
+    let journal = || files_in(&rig.world, "journal").pop();
+    let text = || journal().and_then(|path| std::fs::read_to_string(path).ok());
+    let recorded = || text().is_some_and(|text| text.contains("\"digest\""));
+    crate::rig::until("a segment is recorded", recorded);
+}
+
 /// A run is killed, the next one is refused, one meets trouble, one is done: all at the highest
 /// verbosity, with keys and with a ready token.
 #[test]
@@ -95,11 +103,7 @@ fn in_what_the_program_leaves() {
             } else {
                 let held = || rig.server.server.faults().held("h") >= WINDOW - 1;
                 crate::rig::until("answers are held", held);
-                // Only what is recorded is asked for by the next run.
-                let journal = || files_in(&rig.world, "journal").pop();
-                let text = || journal().and_then(|path| std::fs::read_to_string(path).ok());
-                let recorded = || text().is_some_and(|text| text.contains("\"digest\""));
-                crate::rig::until("a segment is recorded", recorded);
+                until_recorded(&rig);
             }
             killed.kill().unwrap();
             let said = killed.wait_with_output().unwrap();
