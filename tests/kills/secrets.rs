@@ -60,8 +60,11 @@ fn look_into(dir: &Path, secrets: &[String]) -> usize {
     journals
 }
 
-/// Waits until a segment is in the journal: only what is recorded is asked for by the next run.
-fn until_recorded(rig: &Rig) {
+/// Waits until answers are held and a segment is in the journal: only what is recorded is asked for by
+/// the next run.
+fn until_held_and_recorded(rig: &Rig) {
+    let held = || rig.server.server.faults().held("h") >= WINDOW - 1;
+    crate::rig::until("answers are held", held);
     let journal = || files_in(&rig.world, "journal").pop();
     let text = || journal().and_then(|path| std::fs::read_to_string(path).ok());
     let recorded = || text().is_some_and(|text| text.contains("\"digest\""));
@@ -101,9 +104,7 @@ fn in_what_the_program_leaves() {
                 let seen = || !rig.server.server.requests().operations.is_empty();
                 crate::rig::until("it sends", seen);
             } else {
-                let held = || rig.server.server.faults().held("h") >= WINDOW - 1;
-                crate::rig::until("answers are held", held);
-                until_recorded(&rig);
+                until_held_and_recorded(&rig);
             }
             killed.kill().unwrap();
             let said = killed.wait_with_output().unwrap();
