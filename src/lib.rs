@@ -14,8 +14,8 @@
 //! ```
 //!
 //! *The rule*: pure code imports only [`model`]; `engine` and `kodo` never meet; I/O imports pure
-//! code; only composition joins them. `devserver` may use `kodo` and `model`, never the uploader, so that the test double cannot
-//! agree with a bug. `tests/house` enforces the rule, and the size limits with it.
+//! code; only composition joins them. `devserver` may use `kodo` and `model`, never the uploader, so
+//! that the test double cannot agree with a bug. `tests/house` enforces the rule, and the size limits with it.
 //!
 //! | room | what it is |
 //! | --- | --- |
@@ -39,8 +39,10 @@
 //! # One upload, from the command line to the socket
 //!
 //! `main` → `cli::run` → `cli/put` → [`Uploader::put_file`] → `uploader/driver` (the engine's next
-//! effect) → `uploader/effects` (token, bytes, hashes) → `kodo` (the request) → `transport` (the
-//! connection). On the way back `kodo` reads the answer and compares it with the bytes that went
+//! effect) → `uploader/effects` (token, bytes, hashes; `kodo` makes the request) → `uploader/calls`
+//! (once more where a kept connection was over) → `transport` (the connection, whose `flight` shows
+//! what the other end has acknowledged). A few times a second the driver tells the engine how far
+//! each attempt is, and the engine decides which has had its time. On the way back `kodo` reads the answer and compares it with the bytes that went
 //! out → the engine asks for a record → `journal` brings it to the disk → only now the segment
 //! counts.
 //!
