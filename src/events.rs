@@ -44,6 +44,17 @@ pub enum Event {
         /// How many attempts at this have failed in a row.
         attempts: u32,
     },
+    /// Nothing passes any more and no connection opens: everything is kept, and a connection is tried
+    /// every two seconds.
+    LineDown {
+        /// For how long nothing has passed.
+        silence: Duration,
+    },
+    /// The line is back.
+    LineUp {
+        /// For how long nothing passed.
+        silence: Duration,
+    },
     /// A request to an upload host ended, well or not. Many of them make an upload.
     Attempt(Attempt),
     /// Something worth knowing that is no error, in words for people.

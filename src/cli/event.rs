@@ -35,6 +35,10 @@ pub(crate) enum Event<'a> {
     /// Nothing was acknowledged, or everything and no answer came, for a while: once, until
     /// something moves again.
     Stalled { silence_ms: u64, limit_ms: u64 },
+    /// Nothing passes any more, and no connection opens.
+    LineDown { silence_ms: u64 },
+    /// The line is back.
+    LineUp { silence_ms: u64 },
     /// An attempt failed; another follows.
     Retrying {
         message: &'a str,
@@ -128,7 +132,7 @@ pub(crate) struct Way {
     address: Option<String>,
     proxy: Option<String>,
     reused: bool,
-    /// How far it came: `connecting`, `sending` or `answering`.
+    /// How far it came: `waiting`, `connecting`, `sending` or `answering`.
     phase: &'static str,
     acknowledged_bytes: u64,
     body_bytes: u64,
@@ -202,6 +206,7 @@ impl Way {
             proxy: trace.proxy.clone(),
             reused: trace.is_reused,
             phase: match trace.stage {
+                Stage::Waiting => "waiting",
                 Stage::Connecting => "connecting",
                 Stage::Sending => "sending",
                 Stage::Answering => "answering",

@@ -114,6 +114,8 @@ impl Progress {
                 wait,
                 attempts,
             } => self.retrying(failure, *wait, *attempts),
+            events::Event::LineDown { silence } => self.line_down(*silence),
+            events::Event::LineUp { silence } => self.line_up(*silence),
             events::Event::Attempt(attempt) => self.attempt(attempt),
             events::Event::Notice(message) => {
                 self.emit(&Event::Notice { message });
@@ -175,6 +177,28 @@ impl Progress {
                 line = format!("{line}; {}", attempt::way(trace));
             }
             self.say(&line);
+        }
+    }
+
+    fn line_down(&self, silence: Duration) {
+        let now = self.now();
+        self.shown().view.line_down(now.saturating_sub(silence));
+        self.emit(&Event::LineDown {
+            silence_ms: millis(silence),
+        });
+        if self.verbose > 0 {
+            self.say("the line is down: no connection opens; trying every 2 s");
+        }
+    }
+
+    fn line_up(&self, silence: Duration) {
+        self.shown().view.line_up();
+        self.emit(&Event::LineUp {
+            silence_ms: millis(silence),
+        });
+        if self.verbose > 0 {
+            let silence = words::time(silence);
+            self.say(&format!("the line is back after {silence}"));
         }
     }
 

@@ -10,13 +10,14 @@ use crate::client::hosts::HostBook;
 use crate::client::memory::Memory;
 use crate::client::{Inner, Uploader};
 use crate::engine::Limits;
+use crate::engine::plan::Known;
 use crate::error::{Error, ErrorKind};
 use crate::kodo::region::QUERY_HOSTS;
 use crate::kodo::{AccessKey, BLOCK_LEN, Credentials, SecretKey, UploadToken};
 use crate::model::Endpoint;
 use crate::network::{Proxies, TlsSetup, TlsVersion};
 use crate::transport::{Internet, Transport};
-use crate::uploader::{Protocol, TokenProvider};
+use crate::uploader::{Line, Protocol, TokenProvider};
 
 /// How long a host may take to accept a connection, unless set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -351,6 +352,7 @@ impl UploaderBuilder {
             commit_timeout: self.commit_timeout.unwrap_or(usual.commit_timeout),
             min_rate_bytes_per_s: self.min_rate.unwrap_or(usual.min_rate_bytes_per_s),
             part_timeout: self.part_timeout,
+            wait_online: false,
         };
         Ok(Uploader {
             inner: Arc::new(Inner {
@@ -364,6 +366,7 @@ impl UploaderBuilder {
                 token,
                 provider: self.provider.clone(),
                 transport,
+                line: Line::new(&Known::default(), self.window.is_some()),
                 api,
                 hosts: self.host_book()?,
                 protocol: self.protocol,

@@ -29,7 +29,7 @@ use crate::kodo::manage::{self, ListPage, ListQuery, ObjectInfo, PAGE_LEN_MAX};
 use crate::kodo::{Credentials, UploadToken};
 use crate::model::{Answer, Bucket, FailureKind, ObjectKey, Request};
 use crate::transport::Transport;
-use crate::uploader::{Access, Protocol, TokenProvider};
+use crate::uploader::{Access, Line, Protocol, TokenProvider};
 
 /// Uploads files into Kodo, and asks about what is there.
 ///
@@ -61,6 +61,7 @@ struct Inner {
     token: Option<UploadToken>,
     provider: Option<TokenProvider>,
     transport: Transport,
+    line: Line,
     api: Api,
     hosts: HostBook,
     protocol: Protocol,

@@ -205,6 +205,7 @@ impl Put {
             hosts,
             management,
             transport: inner.transport.clone(),
+            line: inner.line.clone(),
             api: inner.api.clone(),
             recorder,
             checkpoint,

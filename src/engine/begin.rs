@@ -92,7 +92,7 @@ impl Engine {
         if self.may_have_acted() {
             self.finish(Outcome::Unknown(acted()));
         } else if self.layout.protocol == Protocol::Parts {
-            let host = self.hosts.choose(now);
+            let host = self.best_host(now);
             let attempt = self.attempt(now, WorkKind::Initiate, host);
             self.effects.push_back(Effect::Initiate { attempt, host });
             self.set_begin_step(Step::Initiating);
@@ -122,7 +122,7 @@ impl Engine {
         };
         begin.failures += 1;
         begin.step = Step::Idle;
-        let spent = self.budget.is_spent(now);
+        let spent = self.is_spent(now);
         match verdict(&failure) {
             Verdict::RenewToken => self.token_refused(now, work, failure),
             Verdict::GiveUp { again } => self.give_up(now, failure, again),
@@ -131,7 +131,7 @@ impl Engine {
             }
             _ if spent => self.give_up(now, failure, true),
             Verdict::SlowDown => {
-                self.quiet_until = self.wait_after(now, failure, begin.failures, None, false);
+                self.slow_down(now, failure, begin.failures, None);
             }
             Verdict::NextHost => {
                 let skip = self.hosts.has_other(now, work.host);
@@ -142,6 +142,18 @@ impl Engine {
             }
         }
         self.phase = Phase::Beginning(begin);
+    }
+
+    /// The attempt at an upload id was taken back.
+    pub(crate) fn initiate_again(&mut self) {
+        self.set_begin_step(Step::Idle);
+    }
+
+    /// What kept the beginning waiting is over.
+    pub(crate) fn begin_waits_no_more(&mut self, now: Moment) {
+        if let Phase::Beginning(begin) = &mut self.phase {
+            begin.not_before = begin.not_before.min(now);
+        }
     }
 
     /// Makes layout and upload id durable; lanes follow when they are.

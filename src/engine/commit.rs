@@ -251,17 +251,17 @@ impl Engine {
                 self.form_in_lanes();
             }
             // What may have happened is looked for, however long it took; a look has its own end.
-            V::Look if self.budget.is_spent(now) => {
+            V::Look if self.is_spent(now) => {
                 self.look(now, failure.clone(), NotFound::GiveUp(failure));
             }
             V::Look => self.look(now, failure, NotFound::Again),
             V::LookElseStartOver => self.look_else_start_over(now, failure),
             V::LookElseGiveUp => self.look(now, failure.clone(), NotFound::GiveUp(failure)),
-            _ if self.budget.is_spent(now) => self.give_up(now, failure, true),
+            _ if self.is_spent(now) => self.give_up(now, failure, true),
             V::Resend if mismatches >= MISMATCHES_MAX => self.give_up(now, failure, true),
             V::Again | V::NextHost | V::Resend if is_form && form_is_long => self.form_in_lanes(),
             V::SlowDown => {
-                self.quiet_until = self.wait_after(now, failure, failures, None, false);
+                self.slow_down(now, failure, failures, None);
             }
             V::Again | V::NextHost | V::Resend => {
                 let skip = verdict == V::NextHost && self.hosts.has_other(now, work.host);
@@ -304,7 +304,7 @@ impl Engine {
         let Phase::Committing(commit) = &self.phase else {
             return;
         };
-        if commit.refusals >= STAT_REFUSALS_MAX || self.budget.is_spent(now) {
+        if commit.refusals >= STAT_REFUSALS_MAX || self.is_spent(now) {
             // The object may be there, and nobody is allowed to look.
             self.finish(Outcome::Unknown(failure));
             return;
@@ -381,6 +381,11 @@ impl Engine {
         self.forget_lanes();
         self.layout = Layout::without_form(self.job.size, &self.job.wishes);
         self.phase = Phase::Beginning(Default::default());
+    }
+
+    /// What kept the commit waiting is over.
+    pub(crate) fn commit_waits_no_more(&mut self, now: Moment) {
+        self.with_commit(|commit| commit.not_before = commit.not_before.min(now));
     }
 
     fn commit_failures(&self) -> u32 {

@@ -46,7 +46,7 @@ impl Engine {
             self.effects.push_back(Effect::Cancel { attempt });
         }
         if let Some(upload_id) = self.upload_id.take() {
-            let host = self.hosts.choose(Moment::default());
+            let host = self.best_host(Moment::default());
             self.effects.push_back(Effect::Abandon { host, upload_id });
         }
         self.lanes.clear();

@@ -61,6 +61,9 @@ pub enum Effect {
         after: Option<Receipt>,
         /// Upload id, for v2.
         upload_id: Option<String>,
+        /// It goes beside another attempt: it does not wait for its turn, and takes a connection that
+        /// has not rested.
+        is_second: bool,
     },
     /// Make the object out of the lanes; for a form, send all of it.
     /// → [`Event::Committed`] or [`Event::Failed`].
@@ -96,6 +99,14 @@ pub enum Effect {
         upload_id: String,
         /// Index of the first lane that is asked for.
         from: u64,
+    },
+    /// Make a connection and keep it for whoever needs one. → [`Event::Probed`] or
+    /// [`Event::Failed`].
+    Probe {
+        /// This attempt.
+        attempt: AttemptId,
+        /// Whereto.
+        host: HostIndex,
     },
     /// Ask for a fresh token. → [`Event::TokenRenewed`] or [`Event::TokenUnavailable`].
     RenewToken,
@@ -140,6 +151,8 @@ pub enum Effect {
     CheckSource,
     /// Something a person may want to read. No event is due.
     Notice(Notice),
+    /// Something that the other uploads of this process need not find out again. No event is due.
+    Teach(Lesson),
     /// The end. No effect follows, no event is taken.
     Finish(Outcome),
 }
@@ -205,13 +218,21 @@ pub enum Event {
     Pulse {
         /// Which attempt.
         attempt: AttemptId,
-        /// Bytes of its body that the other end has acknowledged. Never falls within an attempt.
-        acknowledged_bytes: u64,
-        /// How far it is.
-        stage: Stage,
-        /// Whether the other end still takes bytes: false while its receive window is closed.
-        peer_reads: bool,
+        /// What was seen of it.
+        pulse: Pulse,
     },
+    /// A probe has its connection: the line is up, and this host takes part.
+    Probed {
+        /// Which attempt.
+        attempt: AttemptId,
+    },
+    /// So many lanes are worth having in flight, as the line is now.
+    Window {
+        /// How many, at least 1.
+        lanes: usize,
+    },
+    /// Another upload of this process learnt something of the way that they share.
+    Heard(Lesson),
     /// A record is durable, or as durable as this machine lets it be.
     Recorded {
         /// Which.
@@ -255,6 +276,46 @@ impl Event {
             _ => None,
         }
     }
+}
+
+/// How an attempt in flight is getting on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// Bytes of its body that the other end has acknowledged. Never falls within an attempt.
+    pub acknowledged_bytes: u64,
+    /// How far it is.
+    pub stage: Stage,
+    /// Whether the other end still takes bytes: false while its receive window is closed.
+    pub peer_reads: bool,
+    /// The shortest round trip that its connection has shown, where that is known.
+    pub round_trip: Option<Duration>,
+}
+
+/// What one upload learnt of the way to the service, for the others of its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// This host does not serve now, and is set aside for so long.
+    Frozen {
+        /// Which.
+        host: HostIndex,
+        /// From now on.
+        time: Duration,
+    },
+    /// This host serves again.
+    Thawed {
+        /// Which.
+        host: HostIndex,
+    },
+    /// The service asked for patience: nothing is begun for so long.
+    SlowDown {
+        /// From now on.
+        time: Duration,
+    },
+    /// Something on the way lets no longer bodies pass.
+    BodyLimit {
+        /// The longest that may pass, in bytes.
+        len: u64,
+    },
 }
 
 /// A lane as the service's list shows it.
@@ -336,6 +397,24 @@ pub enum Notice {
     CommitsAnew,
     /// The form upload failed too often; the object goes in lanes.
     FormGivenUp,
+    /// Nothing passes any more, and no connection opens.
+    LineDown {
+        /// For how long nothing has passed.
+        silence: Duration,
+    },
+    /// It passes again.
+    LineUp {
+        /// For how long it did not.
+        silence: Duration,
+    },
+    /// An attempt lags far behind, or is silent on a line that is not: its segment goes out a second
+    /// time, and the first answer counts.
+    Raced {
+        /// The lane.
+        lane: u64,
+        /// Why, in words.
+        why: &'static str,
+    },
     /// Bytes that are safe on the service by now.
     Progress {
         /// How many.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::event::{AttemptId, Effect, Moment, Notice};
+use crate::engine::event::{AttemptId, Effect, HostIndex, Lesson, Moment, Notice};
 use crate::engine::{Engine, Work, WorkKind, retry};
 use crate::model::{Failure, FailureKind};
 
@@ -16,6 +16,10 @@ impl Engine {
         let Some(work) = self.attempts.remove(&attempt) else {
             return;
         };
+        if work.kind == WorkKind::Probe {
+            self.probe_failed(now);
+            return;
+        }
         // A look goes to another kind of host.
         if work.kind != WorkKind::Stat {
             self.judge_host(now, &work, &failure);
@@ -30,11 +34,45 @@ impl Engine {
         }
         match work.kind {
             WorkKind::Initiate => self.initiate_failed(now, &work, failure),
+            WorkKind::Segment { lane, .. } if self.other_goes_on(lane, &failure) => {}
             WorkKind::Segment { lane, len } => self.segment_failed(now, &work, lane, len, failure),
             WorkKind::Commit => self.commit_failed(now, &work, failure),
             WorkKind::Stat => self.stat_failed(now, failure),
             WorkKind::List => self.list_failed(now, &work, failure),
+            WorkKind::Probe => {}
         }
+    }
+
+    /// The service asks too much of itself: nothing is begun for a while, by any upload.
+    pub(crate) fn slow_down(
+        &mut self,
+        now: Moment,
+        failure: Failure,
+        failures: u32,
+        lane: Option<u64>,
+    ) {
+        self.quiet_until = self.wait_after(now, failure, failures, lane, false);
+        let time = self.quiet_until.since(now);
+        self.effects
+            .push_back(Effect::Teach(Lesson::SlowDown { time }));
+    }
+
+    /// Another upload of this process learnt this.
+    pub(crate) fn heard(&mut self, now: Moment, lesson: Lesson) {
+        match lesson {
+            Lesson::Frozen { host, time } => self.hosts.freeze(now, host, time),
+            Lesson::Thawed { host } => self.hosts.thaw(host),
+            Lesson::SlowDown { time } => {
+                self.quiet_until = self.quiet_until.max(now.after(time));
+            }
+            Lesson::BodyLimit { len } => self.sizer.limit_to(len),
+        }
+    }
+
+    /// Where the next attempt goes.
+    pub(crate) fn best_host(&self, now: Moment) -> HostIndex {
+        let is_busy = |host| self.attempts.values().any(|work| work.host == host);
+        self.hosts.choose(now, is_busy)
     }
 
     /// How long to wait after a failure, said to whoever listens.
@@ -66,9 +104,25 @@ impl Engine {
         let unreached = matches!(failure.kind, K::Connect | K::Tls);
         if unreached || retry::may_have_happened(failure) {
             let silent = retry::was_connected(failure) && failure.kind != K::Broken;
-            self.hosts.failed(now, work.host, unreached, silent);
+            let frozen = self.hosts.failed(now, work.host, unreached, silent);
+            if let Some(time) = frozen {
+                let host = work.host;
+                let lesson = Lesson::Frozen { host, time };
+                self.effects.push_back(Effect::Teach(lesson));
+            }
+            if unreached && !self.hosts.has_other(now, work.host) {
+                self.reach.miss();
+            }
         } else if failure.kind != K::Source {
-            self.hosts.answered(work.host);
+            self.host_answered(work.host);
+        }
+    }
+
+    /// This host serves.
+    pub(crate) fn host_answered(&mut self, host: HostIndex) {
+        if self.hosts.answered(host) {
+            let lesson = Lesson::Thawed { host };
+            self.effects.push_back(Effect::Teach(lesson));
         }
     }
 
@@ -84,6 +138,7 @@ impl Engine {
         }
         failure.kind != FailureKind::Source
             && !is_slow
+            && !self.waits_online()
             && self.budget.has_no_contact(now)
             && (work.kind == WorkKind::Stat || self.hosts.all_failed())
     }

@@ -42,35 +42,67 @@ impl Hosts {
     }
 
     /// The first host that is not frozen; when all are, the one that thaws first.
-    pub(crate) fn choose(&self, now: Moment) -> HostIndex {
-        let by_thaw = |(index, host): (usize, &Host)| (host.frozen_until.max(now), index);
-        let best = self.hosts.iter().enumerate().map(by_thaw).min();
-        best.map_or(0, |(_, index)| index)
+    ///
+    /// One that thawed and has not answered yet is tried by one attempt at a time, as long as there
+    /// are others: `is_busy` tells whether an attempt is under way to a host.
+    pub(crate) fn choose(&self, now: Moment, is_busy: impl Fn(HostIndex) -> bool) -> HostIndex {
+        let rank = |(index, host): (usize, &Host)| {
+            let is_on_trial = host.freezes > 0 && is_busy(index);
+            (host.frozen_until.max(now), is_on_trial, index)
+        };
+        let best = self.hosts.iter().enumerate().map(rank).min();
+        best.map_or(0, |(_, _, index)| index)
     }
 
-    /// An answer came from this host.
-    pub(crate) fn answered(&mut self, index: HostIndex) {
+    /// An answer came from this host. Whether it had been set aside.
+    pub(crate) fn answered(&mut self, index: HostIndex) -> bool {
+        let Some(host) = self.hosts.get_mut(index) else {
+            return false;
+        };
+        let was_frozen = host.freezes > 0;
+        *host = Host {
+            spoke: true,
+            ..Host::default()
+        };
+        was_frozen
+    }
+
+    /// Somebody else found that this host does not serve.
+    pub(crate) fn freeze(&mut self, now: Moment, index: HostIndex, time: Duration) {
         if let Some(host) = self.hosts.get_mut(index) {
-            *host = Host {
-                spoke: true,
-                ..Host::default()
-            };
+            host.frozen_until = host.frozen_until.max(now.after(time));
+            host.freezes = host.freezes.max(1);
         }
     }
 
-    /// This host failed: was not even reached, or took a request and was silent.
-    pub(crate) fn failed(&mut self, now: Moment, index: HostIndex, unreached: bool, silent: bool) {
-        let Some(host) = self.hosts.get_mut(index) else {
-            return;
-        };
+    /// A connection to this host was made: it may be tried again.
+    pub(crate) fn thaw(&mut self, index: HostIndex) {
+        if let Some(host) = self.hosts.get_mut(index) {
+            host.frozen_until = Moment::default();
+        }
+    }
+
+    /// This host failed: was not even reached, or took a request and was silent. For how long it is
+    /// set aside, if it is.
+    pub(crate) fn failed(
+        &mut self,
+        now: Moment,
+        index: HostIndex,
+        unreached: bool,
+        silent: bool,
+    ) -> Option<Duration> {
+        let host = self.hosts.get_mut(index)?;
         host.failures += 1;
         // Waiting for an answer takes a minute: who never gave one is not asked three times.
         let at_once = unreached || (silent && !host.spoke);
-        if at_once || host.failures >= FAILURES_BEFORE_FREEZE {
-            let doublings = host.freezes.min(FREEZE_DOUBLINGS_MAX);
-            host.frozen_until = now.after(FREEZE.saturating_mul(1 << doublings));
-            host.freezes += 1;
+        if !at_once && host.failures < FAILURES_BEFORE_FREEZE {
+            return None;
         }
+        let doublings = host.freezes.min(FREEZE_DOUBLINGS_MAX);
+        let time = FREEZE.saturating_mul(1 << doublings);
+        host.frozen_until = now.after(time);
+        host.freezes += 1;
+        Some(time)
     }
 
     /// Whether this host is set aside now.

@@ -1,9 +1,7 @@
 //! One lane: a stretch of the object whose segments go one after the other.
 
-use std::time::Duration;
-
 use crate::engine::event::{Moment, RecordId};
-use crate::engine::plan::SEGMENT_LEN_MIN;
+use crate::engine::plan::{SEGMENT_LEN_MIN, Took};
 use crate::engine::record::{Receipt, Seal};
 
 /// A lane's progress and what it is doing.
@@ -25,6 +23,8 @@ pub(crate) struct Lane {
     pub(crate) mismatches: u32,
     /// How often it started again from its first byte without getting further than before.
     pub(crate) restarts: u32,
+    /// How often the present segment was raced.
+    pub(crate) races: u32,
     /// How far it was when it started again, in bytes: the furthest.
     furthest: u64,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Acknowledged {
     pub(crate) seal: Seal,
     pub(crate) receipt: Receipt,
     pub(crate) epoch: u32,
-    pub(crate) took: Duration,
+    pub(crate) took: Took,
 }
 
 impl Lane {
@@ -68,6 +68,7 @@ impl Lane {
             failures: 0,
             mismatches: 0,
             restarts: 0,
+            races: 0,
             furthest: 0,
         }
     }
@@ -95,6 +96,7 @@ impl Lane {
         self.epoch = self.epoch.min(segment.epoch);
         self.failures = 0;
         self.mismatches = 0;
+        self.races = 0;
         self.step = Step::Idle(Moment::default());
     }
 

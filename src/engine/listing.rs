@@ -67,7 +67,7 @@ impl Engine {
         let Some(upload_id) = self.upload_id.clone().filter(|_| due <= now) else {
             return;
         };
-        let host = self.hosts.choose(now);
+        let host = self.best_host(now);
         let attempt = self.attempt(now, WorkKind::List, host);
         self.effects.push_back(Effect::List {
             attempt,
@@ -121,7 +121,7 @@ impl Engine {
             listing.is_under_way = false;
         });
         let failures = self.listing.as_ref().map_or(1, |listing| listing.failures);
-        let spent = self.budget.is_spent(now);
+        let spent = self.is_spent(now);
         // Who answers that there is no such call has no list.
         let has_none = matches!(
             failure.kind,
@@ -134,7 +134,7 @@ impl Engine {
                 self.give_up(now, failure, true);
             }
             Verdict::SlowDown => {
-                self.quiet_until = self.wait_after(now, failure, failures, None, false);
+                self.slow_down(now, failure, failures, None);
             }
             other @ (Verdict::Again | Verdict::Resend | Verdict::NextHost) => {
                 let skip = other == Verdict::NextHost && self.hosts.has_other(now, work.host);
@@ -179,6 +179,11 @@ impl Engine {
     fn may_renew_to_list(&self) -> bool {
         let asked = self.listing.as_ref().is_some_and(|listing| listing.renewed);
         !asked && (self.token.generation == 0 || self.token.proven)
+    }
+
+    /// The attempt at a page was taken back.
+    pub(crate) fn list_again(&mut self) {
+        self.with_listing(|listing| listing.is_under_way = false);
     }
 
     fn do_without_list(&mut self, now: Moment, failure: Failure) {

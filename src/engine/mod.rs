@@ -31,8 +31,11 @@ mod failing;
 mod hosts;
 mod lane;
 mod listing;
+pub(crate) mod pace;
 pub mod patience;
 pub mod plan;
+mod race;
+mod reach;
 pub mod record;
 mod retry;
 mod send;
@@ -42,6 +45,7 @@ mod tests;
 mod token;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::engine::begin::Begin;
 use crate::engine::commit::Commit;
@@ -51,8 +55,10 @@ use crate::engine::hosts::Hosts;
 use crate::engine::lane::Lane;
 use crate::engine::listing::Listing;
 pub use crate::engine::patience::Limits;
-use crate::engine::patience::{Pulse, Watch};
-use crate::engine::plan::{Layout, Sizer, Wishes};
+use crate::engine::patience::Watch;
+use crate::engine::plan::{Known, Layout, Sizer, Wishes};
+use crate::engine::race::Rival;
+use crate::engine::reach::Reach;
 use crate::engine::record::{Announced, Checkpoint, Digest, Record};
 use crate::engine::retry::{Backoff, Budget};
 use crate::engine::token::Token;
@@ -76,6 +82,8 @@ pub struct Job {
     pub says: Digest,
     /// Seconds since 1970 at the start, for what an earlier process was given with an expiry.
     pub unix_now: u64,
+    /// What is known of the line before anything is sent.
+    pub known: Known,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -111,6 +119,7 @@ pub struct Engine {
     recording: BTreeSet<RecordId>,
     effects: VecDeque<Effect>,
     hosts: Hosts,
+    reach: Reach,
     backoff: Backoff,
     budget: Budget,
     sizer: Sizer,
@@ -157,6 +166,8 @@ pub(crate) struct Work {
     epoch: u32,
     token: u32,
     watch: Watch,
+    /// Why it was begun beside another attempt at the same segment, if it was.
+    rival: Option<Rival>,
 }
 
 impl Work {
@@ -172,6 +183,7 @@ pub(crate) enum WorkKind {
     Commit,
     Stat,
     List,
+    Probe,
 }
 
 impl Engine {
@@ -185,8 +197,10 @@ impl Engine {
         let layout = Layout::choose(job.size, &job.wishes);
         let mut engine = Self {
             hosts: Hosts::new(job.hosts.len()),
+            reach: Reach::default(),
             backoff: Backoff::new(job.seed),
             budget: Budget::new(limits.retry_budget),
+            sizer: Sizer::new(job.size, &job.known),
             job,
             limits,
             phase: Phase::Beginning(Begin::default()),
@@ -206,7 +220,6 @@ impl Engine {
             line_bytes: 0,
             recording: BTreeSet::new(),
             effects: VecDeque::new(),
-            sizer: Sizer::new(),
             cuts: Cuts::default(),
             token: Token::default(),
             quiet_until: Moment::default(),
@@ -261,19 +274,10 @@ impl Engine {
             } => {
                 self.failed(now, attempt, failure);
             }
-            Event::Pulse {
-                attempt,
-                acknowledged_bytes,
-                stage,
-                peer_reads,
-            } => {
-                let pulse = Pulse {
-                    acknowledged_bytes,
-                    stage,
-                    peer_reads,
-                };
-                self.pulse(now, attempt, pulse);
-            }
+            Event::Pulse { attempt, pulse } => self.pulse(now, attempt, pulse),
+            Event::Probed { attempt } => self.probed(now, attempt),
+            Event::Window { lanes } => self.limits.window = lanes.max(1),
+            Event::Heard(lesson) => self.heard(now, lesson),
             Event::Recorded { id } => self.recorded(now, id),
             Event::Rechecked { lane, same } => self.rechecked(lane, same),
             Event::SourceLost { failure } => {
@@ -310,7 +314,22 @@ impl Engine {
         }
         let ending = self.ending.as_ref().map(|(_, until)| *until);
         let ending = ending.filter(|_| !self.attempts.is_empty());
-        [ending, self.next_start()].into_iter().flatten().min()
+        let probe = self.probe_due().filter(|_| self.ending.is_none());
+        [ending, self.next_start(), probe]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Bytes of bodies that were acknowledged to any attempt of this process, whatever became of them.
+    pub fn line_bytes(&self) -> u64 {
+        self.line_bytes
+    }
+
+    /// The shortest round trip that a connection under way has shown.
+    pub fn round_trip(&self) -> Option<Duration> {
+        let shown = self.attempts.values();
+        shown.filter_map(|work| work.watch.round_trip()).min()
     }
 
     /// Bytes that are acknowledged and recorded.
@@ -340,6 +359,7 @@ impl Engine {
             self.commit_if_due(now);
         }
         self.recheck_next();
+        self.probe_if_due(now);
         self.assert_reason_to_wake(now);
     }
 
@@ -371,6 +391,7 @@ impl Engine {
             epoch: self.epoch,
             token: self.token.generation,
             watch: Watch::default(),
+            rival: None,
         };
         self.attempts.insert(attempt, work);
         attempt
@@ -392,8 +413,9 @@ impl Engine {
 
     /// An attempt was answered well: its host and its token are good.
     fn answered(&mut self, now: Moment, work: &Work) {
-        self.hosts.answered(work.host);
+        self.host_answered(work.host);
         self.budget.progress(now);
+        self.heard_answer(now, work);
         self.token.proven |= work.token == self.token.generation;
     }
 

@@ -22,7 +22,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::engine::event::{AttemptId, Effect, Moment};
+use crate::engine::event::{AttemptId, Effect, Moment, Pulse};
 use crate::engine::{Engine, Work, WorkKind};
 use crate::model::{Failure, FailureKind, Stage};
 
@@ -43,10 +43,20 @@ const OVERDUE_FACTOR: u64 = 8;
 /// No attempt is overdue before. Source: the same table.
 const OVERDUE_MIN: Duration = Duration::from_secs(60);
 
+/// Silence that is long in any case: shorter ones are doubted nowhere. Source: the same table.
+pub(crate) const SILENCE_MIN: Duration = Duration::from_secs(3);
+
+/// How many times its body an attempt's even shares come to before its segment goes out a second time.
+/// The second one takes an even share itself, so it costs what it may save when it comes at twice.
+const LAG_FACTOR: u64 = 2;
+
+/// No attempt lags before: TCP needs some seconds to share a line.
+const LAG_MIN: Duration = Duration::from_secs(4);
+
 /// Limits of the engine's patience, each a setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Lanes in flight, at least 1.
+    /// Lanes in flight, at least 1; [`Event::Window`](crate::engine::event::Event::Window) changes it.
     pub window: usize,
     /// Failed attempts in a row that one segment may have; 0 for no such limit.
     pub part_attempts: u32,
@@ -63,6 +73,8 @@ pub struct Limits {
     /// Longest time of one attempt at a segment, from its connection on. None for what the line's
     /// pace explains; see [the module](crate::engine::patience).
     pub part_timeout: Option<Duration>,
+    /// Whether outages of any length are outlasted.
+    pub wait_online: bool,
 }
 
 impl Default for Limits {
@@ -78,16 +90,9 @@ impl Default for Limits {
             commit_timeout: Duration::from_secs(300),
             min_rate_bytes_per_s: 256,
             part_timeout: None,
+            wait_online: false,
         }
     }
-}
-
-/// How an attempt is getting on, as the driver saw it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pulse {
-    pub(crate) acknowledged_bytes: u64,
-    pub(crate) stage: Stage,
-    pub(crate) peer_reads: bool,
 }
 
 /// What was seen of one attempt in flight.
@@ -95,6 +100,8 @@ pub(crate) struct Pulse {
 pub(crate) struct Watch {
     /// The last pulse, and when it came.
     last: Option<(Moment, Pulse)>,
+    /// Observed time without a connection.
+    pub(crate) connecting: Duration,
     /// Observed time with bytes outstanding.
     sending: Duration,
     /// The same since bytes were last acknowledged.
@@ -102,13 +109,30 @@ pub(crate) struct Watch {
     /// The other end's window was closed at some moment of that. Between two probes of the kernel's
     /// it may look open.
     was_closed: bool,
+    /// The line was down at some moment of that.
+    was_down: bool,
     /// Observed time since everything was acknowledged.
     answering: Duration,
+    /// Observed time since anything happened, also while the line is known to be down.
+    pub(crate) silence: Duration,
     /// Even shares of all that was acknowledged while this attempt was sending, in bytes.
     share: u64,
+    /// The same since its last long silence.
+    share_in_motion: u64,
     /// The last samples, as far back as the rate floor looks.
     past: VecDeque<Sample>,
     is_given_up: bool,
+}
+
+/// What a pulse showed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    /// By how much the acknowledged bytes rose.
+    pub(crate) rise: u64,
+    /// Something happened after so long a silence with bytes outstanding.
+    pub(crate) silence_ended: Option<Duration>,
+    /// It has had its connection since this pulse, which took so long.
+    pub(crate) connected_after: Option<Duration>,
 }
 
 /// How things stood at one moment of sending.
@@ -127,29 +151,50 @@ impl Watch {
         self.last.map_or(0, |(_, pulse)| pulse.acknowledged_bytes)
     }
 
-    fn stage(&self) -> Stage {
-        self.last
-            .map_or(Stage::Connecting, |(_, pulse)| pulse.stage)
+    /// How far the attempt is.
+    pub(crate) fn stage(&self) -> Stage {
+        self.last.map_or(Stage::Waiting, |(_, pulse)| pulse.stage)
     }
 
-    /// Takes a pulse in; by how much the acknowledged bytes rose.
-    fn see(&mut self, now: Moment, pulse: Pulse) -> u64 {
+    /// The shortest round trip of its connection.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.last.and_then(|(_, pulse)| pulse.round_trip)
+    }
+
+    /// Whether the other end did not read at some moment of the present silence.
+    pub(crate) fn was_closed(&self) -> bool {
+        self.was_closed
+    }
+
+    /// Observed time with bytes outstanding.
+    pub(crate) fn sending(&self) -> Duration {
+        self.sending
+    }
+
+    /// Observed time since everything was acknowledged.
+    pub(crate) fn answering(&self) -> Duration {
+        self.answering
+    }
+
+    /// Takes a pulse in. While the line is known to be down nobody is blamed for silence.
+    fn see(&mut self, now: Moment, pulse: Pulse, is_down: bool) -> Seen {
         let before = self.acknowledged();
         let acknowledged_bytes = pulse.acknowledged_bytes.max(before);
-        let rise = acknowledged_bytes - before;
+        self.was_down |= is_down;
+        let mut seen = Seen {
+            rise: acknowledged_bytes - before,
+            ..Seen::default()
+        };
         if let Some((at, last)) = self.last {
             let passed = now.since(at).min(GAP_MAX);
-            match last.stage {
-                Stage::Connecting => {}
-                Stage::Sending => {
-                    self.sending += passed;
-                    self.quiet += passed;
-                }
-                Stage::Answering => self.answering += passed,
+            self.count(last.stage, passed, is_down);
+            if last.stage == Stage::Connecting && pulse.stage > Stage::Connecting {
+                seen.connected_after = Some(self.connecting);
             }
-            if rise > 0 || last.stage != pulse.stage {
-                self.quiet = Duration::ZERO;
-                self.was_closed = false;
+            if seen.rise > 0 || last.stage != pulse.stage {
+                let is_telling = last.stage == Stage::Sending && !self.was_down && !is_down;
+                seen.silence_ended = is_telling.then_some(self.silence);
+                self.moved();
             }
         }
         self.was_closed |= !pulse.peer_reads;
@@ -158,13 +203,59 @@ impl Watch {
             ..pulse
         };
         self.last = Some((now, pulse));
-        rise
+        seen
+    }
+
+    fn count(&mut self, stage: Stage, passed: Duration, is_down: bool) {
+        let blamed = if is_down { Duration::ZERO } else { passed };
+        match stage {
+            Stage::Waiting => return,
+            Stage::Connecting => self.connecting += passed,
+            Stage::Sending => {
+                self.sending += blamed;
+                self.quiet += blamed;
+            }
+            Stage::Answering => self.answering += blamed,
+        }
+        self.silence += passed;
+    }
+
+    fn moved(&mut self) {
+        if self.silence >= SILENCE_MIN {
+            self.share_in_motion = 0;
+        }
+        self.silence = Duration::ZERO;
+        self.quiet = Duration::ZERO;
+        self.was_closed = false;
+        self.was_down = false;
+    }
+
+    /// The line was down and is up: what it did not carry meanwhile is not held against the attempt.
+    pub(crate) fn forgive(&mut self) {
+        self.quiet = Duration::ZERO;
+        self.answering = Duration::ZERO;
+    }
+
+    /// Whether it moves, and the line has carried twice its body for each attempt while it did not
+    /// get half of it across.
+    pub(crate) fn lags(&self, len: u64) -> bool {
+        let is_slow = self.share_in_motion > len.saturating_mul(LAG_FACTOR)
+            && self.acknowledged() < len / 2
+            && self.sending >= LAG_MIN;
+        is_slow && self.silence < SILENCE_MIN && self.stage() == Stage::Sending
     }
 
     /// Why the attempt is to be given up now, if it is.
-    fn over(&mut self, limits: &Limits, work: WorkKind, line: u64) -> Option<Failure> {
+    fn over(
+        &mut self,
+        limits: &Limits,
+        work: WorkKind,
+        line: u64,
+        is_down: bool,
+    ) -> Option<Failure> {
         let over = match self.stage() {
-            Stage::Connecting => None,
+            _ if is_down => None,
+            Stage::Waiting | Stage::Connecting => None,
             Stage::Sending => self
                 .stalled(limits)
                 .or_else(|| self.trickles(limits, line))
@@ -273,23 +364,35 @@ impl Watch {
 }
 
 impl Engine {
-    /// Takes a pulse in, and gives its attempt up if that has had its time.
+    /// Takes a pulse in, and gives its attempt up, or doubts it, if that has had its time.
     pub(crate) fn pulse(&mut self, now: Moment, attempt: AttemptId, pulse: Pulse) {
+        let is_down = self.reach.is_down() && !self.is_spent(now);
         let Some(work) = self.attempts.get_mut(&attempt) else {
             return;
         };
-        // A look goes another way, and its time is kept there.
-        if work.kind == WorkKind::Stat {
+        // Looks go another way, where their time is kept; probes are nothing but a connection.
+        if matches!(work.kind, WorkKind::Stat | WorkKind::Probe) {
             return;
         }
         let before = work.watch.last.map_or(now, |(at, _)| at);
-        let rise = work.watch.see(now, pulse);
-        match rise {
+        let seen = work.watch.see(now, pulse, is_down);
+        if pulse.stage == Stage::Waiting {
+            // Its turn has not come: nothing is late yet.
+            work.begun = now;
+            self.budget.excuse(before, now);
+            return;
+        }
+        match seen.rise {
             0 if now.since(before) > GAP_MAX => self.budget.excuse(before.after(GAP_MAX), now),
             0 => {}
             _ => self.budget.excuse(before, now),
         }
-        self.share_out(Some(attempt), rise);
+        self.share_out(Some(attempt), seen.rise);
+        self.saw(now, attempt, seen);
+        self.judge(now, attempt, is_down);
+    }
+
+    fn judge(&mut self, now: Moment, attempt: AttemptId, is_down: bool) {
         let line = self.line_bytes;
         let Some(work) = self.attempts.get_mut(&attempt) else {
             return;
@@ -297,7 +400,22 @@ impl Engine {
         if work.watch.is_given_up {
             return;
         }
-        if let Some(why) = work.watch.over(&self.limits, work.kind, line) {
+        let over = work.watch.over(&self.limits, work.kind, line, is_down);
+        let host = work.host;
+        let connecting = work.watch.connecting;
+        let is_connecting = work.watch.stage() == Stage::Connecting;
+        let over = over.or_else(|| {
+            let why = self.other_host_due(now, host, connecting);
+            why.filter(|_| is_connecting)
+        });
+        match over {
+            Some(why) => self.break_off(attempt, why),
+            None => self.doubt(now, attempt),
+        }
+    }
+
+    fn break_off(&mut self, attempt: AttemptId, why: Failure) {
+        if let Some(work) = self.attempts.get_mut(&attempt) {
             work.watch.is_given_up = true;
             self.effects.push_back(Effect::GiveUp { attempt, why });
         }
@@ -316,6 +434,7 @@ impl Engine {
             return;
         }
         self.line_bytes += rise;
+        self.sizer.carried(rise);
         let sends = |id: &AttemptId, work: &Work| {
             whose != Some(*id) && work.watch.stage() == Stage::Sending
         };
@@ -324,6 +443,7 @@ impl Engine {
         for (id, work) in &mut self.attempts {
             if whose == Some(*id) || sends(id, work) {
                 work.watch.share += share;
+                work.watch.share_in_motion += share;
             }
         }
     }

@@ -34,6 +34,37 @@ pub(crate) const SEGMENT_LEN_MIN: u64 = 64 * KIB;
 /// The middle of the design's 2 to 10 s.
 const SEGMENT_DURATION: Duration = Duration::from_secs(4);
 
+/// What a segment takes at least where the object is small beside the line.
+const SEGMENT_DURATION_MIN: Duration = Duration::from_millis(200);
+
+/// The same in round trips: between two segments of a lane there is one, in which others must fill
+/// the line.
+const ROUND_TRIPS_MIN: u32 = 4;
+
+/// A round trip where the system does not tell: a line to a server on the same continent.
+const ROUND_TRIP_GUESS: Duration = Duration::from_millis(50);
+
+/// Segments in flight are together this share of the object at most, where their durations allow it:
+/// a kill loses half of that on average, 2 %. Source: the design's numbers, "SIGKILL at 50 %".
+const IN_FLIGHT_SHARE: u64 = 25;
+
+/// A segment is this share of what the line carries between two broken connections: the others cost
+/// 9 % then. Source: the arithmetic of the design, section 3.
+const BREAK_SHARE: u64 = 6;
+
+/// What a line carries between two breaks before that is known: the first break alone, wherever it
+/// comes, makes segments no shorter than those on a line not known.
+const BREAK_DISTANCE_FIRST: u64 = 4 * MIB;
+
+/// How many breaks are remembered.
+const BREAK_MEMORY: u64 = 4;
+
+/// How long a form upload may take on a line that is known. Source: the design, section 3.
+const THRESHOLD_DURATION: Duration = Duration::from_secs(10);
+
+/// Largest file that goes by form unasked: beyond, a break costs too much. Source: the same.
+const THRESHOLD_AUTO_MAX: u64 = 8 * MIB;
+
 /// The form upload's limit on a line not known: 8 s at 1 Mbit/s. Source: the design, section 3.
 const THRESHOLD_AUTO: u64 = MIB;
 
@@ -157,19 +188,67 @@ impl Layout {
     }
 }
 
-/// Chooses the length of each segment, one at a time, from how long the last ones took.
+/// What is known of the line before anything is sent: what it carried last time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Its pace, in bytes a second.
+    pub pace_bytes_per_s: Option<u64>,
+    /// The longest body that something on the way lets pass, in bytes.
+    pub body_limit: Option<u64>,
+}
+
+impl Known {
+    /// The automatic threshold: what the line carries in ten seconds, 1 MiB where it is not known. Never
+    /// more than a body may have.
+    pub fn threshold(&self) -> u64 {
+        let carries = |pace: u64| pace.saturating_mul(THRESHOLD_DURATION.as_secs());
+        let len = self.pace_bytes_per_s.map_or(THRESHOLD_AUTO, carries);
+        let len = len.clamp(THRESHOLD_AUTO, THRESHOLD_AUTO_MAX);
+        len.min(self.body_limit.unwrap_or(u64::MAX))
+    }
+}
+
+/// How a segment got across.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Took {
+    /// From its connection to its answer.
+    pub(crate) time: Duration,
+    /// Lanes that were in flight when it was answered.
+    pub(crate) lanes: usize,
+    /// The shortest round trip of its connection, where that is known.
+    pub(crate) round_trip: Option<Duration>,
+}
+
+/// Chooses the length of each segment, one at a time, from how long the last ones took, and from how
+/// often connections break.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizer {
     next_len: u64,
     limit: u64,
+    /// Size of the object.
+    size: u64,
+    /// Bytes that the line has carried since a connection broke last.
+    since_break: u64,
+    /// Bytes from one break to the next, smoothed; none before there was one.
+    break_distance: Option<u64>,
 }
 
 impl Sizer {
-    pub(crate) fn new() -> Self {
-        Self {
+    pub(crate) fn new(size: u64, known: &Known) -> Self {
+        let mut sizer = Self {
             next_len: SEGMENT_LEN_FIRST,
-            limit: u64::MAX,
+            limit: known.body_limit.unwrap_or(u64::MAX).max(SEGMENT_LEN_MIN),
+            size,
+            since_break: 0,
+            break_distance: None,
+        };
+        if let Some(pace) = known.pace_bytes_per_s {
+            // It is not known how many lanes there will be: as if there were two.
+            let in_target = (pace / 2).saturating_mul(SEGMENT_DURATION.as_secs());
+            let len = in_target.min((size / IN_FLIGHT_SHARE / 2).max(SEGMENT_LEN_FIRST));
+            sizer.next_len = len.clamp(SEGMENT_LEN_MIN, BLOCK_LEN);
         }
+        sizer
     }
 
     /// Length of the segment that follows `done` bytes of a lane of `lane_len` bytes.
@@ -177,7 +256,8 @@ impl Sizer {
         let rest = lane_len - done;
         match protocol {
             Protocol::Blocks => {
-                let len = self.next_len.min(self.limit).min(rest);
+                let wanted = self.next_len.min(self.break_limit());
+                let len = wanted.min(self.limit).min(rest);
                 // A crumb at the end costs a round trip for nothing.
                 if rest - len < SEGMENT_LEN_MIN && rest <= self.limit {
                     rest
@@ -189,11 +269,23 @@ impl Sizer {
         }
     }
 
-    /// A segment of `len` bytes was acknowledged `took` after it was begun.
-    pub(crate) fn acknowledged(&mut self, len: u64, took: Duration) {
-        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
-        let target_ms = u64::try_from(SEGMENT_DURATION.as_millis()).unwrap_or(u64::MAX);
-        let fair = len.saturating_mul(target_ms) / took_ms;
+    /// The line carried so many bytes more, whatever becomes of them.
+    pub(crate) fn carried(&mut self, bytes: u64) {
+        self.since_break = self.since_break.saturating_add(bytes);
+    }
+
+    /// A segment of `len` bytes was acknowledged.
+    ///
+    /// The next ones take as long as segments should, together no more than a small share of the
+    /// object, which a kill would cost; but long enough that round trips do not leave the line idle.
+    pub(crate) fn acknowledged(&mut self, len: u64, took: &Took) {
+        let took_ms = millis(took.time).max(1);
+        let in_time = |time: Duration| len.saturating_mul(millis(time)) / took_ms;
+        let lanes = u64::try_from(took.lanes).unwrap_or(1).max(1);
+        let of_object = self.size / IN_FLIGHT_SHARE / lanes;
+        let round_trip = took.round_trip.unwrap_or(ROUND_TRIP_GUESS);
+        let least_time = (round_trip * ROUND_TRIPS_MIN).max(SEGMENT_DURATION_MIN);
+        let fair = in_time(SEGMENT_DURATION).min(of_object.max(in_time(least_time)));
         // At most twice and at least half of the last: one odd sample must not decide.
         let bounded = fair.clamp(self.next_len / 2, self.next_len * 2);
         self.next_len = bounded.clamp(SEGMENT_LEN_MIN, BLOCK_LEN);
@@ -205,8 +297,18 @@ impl Sizer {
         if len <= SEGMENT_LEN_MIN {
             return false;
         }
-        self.limit = (len / 2).max(SEGMENT_LEN_MIN);
+        self.limit_to(len / 2);
         true
+    }
+
+    /// Something on the way lets no longer bodies pass than `len` bytes.
+    pub(crate) fn limit_to(&mut self, len: u64) {
+        self.limit = self.limit.min(len.max(SEGMENT_LEN_MIN));
+    }
+
+    /// The longest body that may pass.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// A segment was lost in flight after `took`: the line is worse than it was. One that was lost
@@ -219,4 +321,25 @@ impl Sizer {
         };
         self.next_len = (self.next_len / 2).max(least);
     }
+
+    /// A connection broke.
+    pub(crate) fn broke(&mut self) {
+        let distance = std::mem::take(&mut self.since_break);
+        let mean = self.break_distance.unwrap_or(BREAK_DISTANCE_FIRST);
+        self.break_distance = Some(mean - mean / BREAK_MEMORY + distance / BREAK_MEMORY);
+    }
+
+    /// The length at which breaks as they come here cost little.
+    fn break_limit(&self) -> u64 {
+        // Whatever the mean is: so far it goes well.
+        let distance = self.break_distance;
+        let distance = distance.map(|mean| mean.max(self.since_break));
+        distance.map_or(u64::MAX, |distance| {
+            (distance / BREAK_SHARE).max(SEGMENT_LEN_MIN)
+        })
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

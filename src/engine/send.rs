@@ -1,8 +1,8 @@
 //! Sending lanes: which one next, what an acknowledgement means, and what a failure.
 
-use crate::engine::event::{AttemptId, Effect, HostIndex, Moment, Notice, RecordId};
+use crate::engine::event::{AttemptId, Effect, HostIndex, Lesson, Moment, Notice, RecordId};
 use crate::engine::lane::{Acknowledged, Lane, Step};
-use crate::engine::plan::{Layout, Protocol, Wishes};
+use crate::engine::plan::{Layout, Protocol, Took, Wishes};
 use crate::engine::record::{Digest, Receipt, Record, Seal};
 use crate::engine::retry::{MISMATCHES_MAX, Verdict, verdict};
 use crate::engine::{Engine, Phase, Work, WorkKind};
@@ -11,6 +11,9 @@ use crate::model::{ByteSpan, Failure, FailureKind};
 /// How often one lane may start again from its first byte without getting further than before. More
 /// would be a service that forgets what it acknowledges, and a loop that sends for ever.
 pub(crate) const LANE_RESTARTS_MAX: u32 = 3;
+
+/// Most lanes that one upload has in flight. Source: the design's table of deadlines, "window".
+const LANES_MAX: usize = 16;
 
 /// Failures in a row after which a lane no longer follows the endpoint that its receipt names.
 const NAMED_HOST_FAILURES_MAX: u32 = 2;
@@ -34,8 +37,8 @@ impl Engine {
     /// A process that is killed again and again then still gets a whole part across each time,
     /// where lanes side by side would all be lost half-sent.
     fn window(&self) -> usize {
-        if self.has_acknowledged {
-            self.limits.window
+        if self.has_acknowledged || self.attempts.values().any(Work::is_soon_over) {
+            self.limits.window.min(LANES_MAX)
         } else {
             1
         }
@@ -66,6 +69,7 @@ impl Engine {
         let WorkKind::Segment { lane: index, len } = work.kind else {
             return;
         };
+        self.cancel_attempt_at(index);
         self.answered(now, &work);
         self.share_rest(&work, len);
         self.cuts.passed(len);
@@ -85,7 +89,11 @@ impl Engine {
             seal: Seal { len, digest },
             receipt,
             epoch: work.epoch,
-            took: Self::took(now, &work),
+            took: Took {
+                time: Self::took(now, &work),
+                lanes: self.lanes_in_flight(),
+                round_trip: work.watch.round_trip(),
+            },
         };
         self.set_step(index, Step::Recording(id, acknowledged));
     }
@@ -148,18 +156,21 @@ impl Engine {
             Verdict::RestartLane => self.restart_lane(now, index, failure),
             Verdict::SourceGone => self.give_up(now, failure, false),
             Verdict::GiveUp { again } => self.give_up(now, failure, again),
-            _ if attempts_spent || self.budget.is_spent(now) => self.give_up(now, failure, true),
+            _ if attempts_spent || self.is_spent(now) => self.give_up(now, failure, true),
             Verdict::Resend if mismatches >= MISMATCHES_MAX => self.give_up(now, failure, true),
             Verdict::Shorten => self.shorten(now, index, len, failure),
             // Half of what is handed over is what may pass.
             Verdict::Again if passes > 0 => self.shorten(now, index, passes * 2, failure),
             Verdict::SlowDown => {
-                self.quiet_until = self.wait_after(now, failure, failures, Some(index), false);
+                self.slow_down(now, failure, failures, Some(index));
             }
             other => {
                 // A host that was not reached says nothing about lengths.
                 if other != Verdict::NextHost {
                     self.sizer.lost(Self::took(now, work));
+                }
+                if failure.kind == FailureKind::Broken {
+                    self.sizer.broke();
                 }
                 let skip = match other {
                     Verdict::NextHost => self.hosts.has_other(now, work.host),
@@ -186,7 +197,7 @@ impl Engine {
             self.give_up(now, failure, true);
         } else if done == 0 {
             // Nothing to void: the service refused a first segment. Wait before the next attempt.
-            if self.budget.is_spent(now) {
+            if self.is_spent(now) {
                 self.give_up(now, failure, true);
                 return;
             }
@@ -225,7 +236,7 @@ impl Engine {
             return;
         };
         self.safe_bytes += segment.seal.len;
-        self.sizer.acknowledged(segment.seal.len, segment.took);
+        self.sizer.acknowledged(segment.seal.len, &segment.took);
         lane.advance(segment);
         assert!(
             lane.done <= span.len,
@@ -284,6 +295,7 @@ impl Engine {
             span: ByteSpan::new(lane_span.offset + done, len),
             after,
             upload_id: self.upload_id.clone(),
+            is_second: false,
         });
         self.set_step(index, Step::Sending);
     }
@@ -303,7 +315,7 @@ impl Engine {
             {
                 host
             }
-            _ => self.hosts.choose(now),
+            _ => self.best_host(now),
         }
     }
 
@@ -328,6 +340,9 @@ impl Engine {
             self.layout = shorter;
             self.phase = Phase::Beginning(Default::default());
         } else if self.sizer.refused(len) {
+            let len = self.sizer.limit();
+            self.effects
+                .push_back(Effect::Teach(Lesson::BodyLimit { len }));
             let failures = self.lanes.get(&index).map_or(1, |lane| lane.failures);
             let until = self.wait_after(now, failure, failures, Some(index), true);
             self.set_step(index, Step::Idle(until));

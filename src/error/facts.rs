@@ -51,6 +51,7 @@ fn phase(trace: &Trace) -> String {
     let (connecting, sending) = (time(trace.connecting), time(trace.sending));
     let (acknowledged, len) = (size(trace.acknowledged_bytes), size(trace.body_len));
     match trace.stage {
+        Stage::Waiting => "waiting for its turn".to_owned(),
         Stage::Connecting => format!("connecting, for {connecting}"),
         Stage::Sending => format!("sending, for {sending}; {acknowledged} of {len} acknowledged"),
         Stage::Answering => format!(

@@ -8,6 +8,8 @@ use crate::model::Endpoint;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Stage {
+    /// It has not begun: other requests of this process use the line.
+    Waiting,
     /// A connection is being made: name, TCP, proxy, TLS.
     Connecting,
     /// Bytes of the request are not yet acknowledged by the other end.

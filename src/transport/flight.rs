@@ -54,6 +54,8 @@ pub(crate) struct Sample {
     /// Those of them that are the source's.
     pub(crate) source_bytes: u64,
     pub(crate) peer_reads: bool,
+    /// The shortest round trip of the connection.
+    pub(crate) round_trip: Option<Duration>,
 }
 
 /// The connection that a request is about to take.
@@ -136,6 +138,7 @@ impl Flight {
             acknowledged_bytes: state.acknowledged,
             source_bytes: state.acknowledged.min(end) - state.acknowledged.min(state.source_offset),
             peer_reads: state.leg.as_ref().is_none_or(|leg| leg.gauge.peer_reads()),
+            round_trip: state.leg.as_ref().and_then(|leg| leg.gauge.round_trip()),
         }
     }
 
@@ -179,6 +182,7 @@ impl Flight {
 impl State {
     fn stage(&self) -> Stage {
         match (&self.leg, self.all_acknowledged) {
+            (None, _) if self.endpoint.is_none() => Stage::Waiting,
             (None, _) => Stage::Connecting,
             (Some(_), None) => Stage::Sending,
             (Some(_), Some(_)) => Stage::Answering,
@@ -241,6 +245,9 @@ mod tests {
         fn peer_reads(&self) -> bool {
             true
         }
+        fn round_trip(&self) -> Option<Duration> {
+            None
+        }
         fn kill(&self) {}
     }
 
@@ -253,7 +260,7 @@ mod tests {
         gauge.written.store(600, Ordering::Relaxed);
         gauge.acknowledged.store(600, Ordering::Relaxed);
         let flight = Flight::new();
-        assert_eq!(flight.sample().stage, Stage::Connecting);
+        assert_eq!(flight.sample().stage, Stage::Waiting);
         let endpoint = Endpoint::parse("http://up.example", false).unwrap();
         let request = Request::new(Method::POST, "/").body(Body::Source {
             before: Bytes::from(vec![0; 100]),

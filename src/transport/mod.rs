@@ -166,6 +166,15 @@ impl Transport {
         Ok(answer)
     }
 
+    /// Makes a connection to `endpoint` and keeps it for the next request.
+    pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<(), Failure> {
+        let wire = self.dial.dial(endpoint).await?;
+        let mut connection = Connection::over(endpoint, wire).await?;
+        connection.rest();
+        self.idle.put(endpoint, connection);
+        Ok(())
+    }
+
     /// Closes the idle connections to `endpoint`: where one was over, the others mostly are.
     pub(crate) fn forget_idle(&self, endpoint: &Endpoint) {
         self.idle.forget(endpoint);

@@ -121,6 +121,14 @@ impl Gauge for Shared {
         reads
     }
 
+    fn round_trip(&self) -> Option<Duration> {
+        #[cfg(target_os = "linux")]
+        let shortest = info::read(&self.stream).and_then(|info| info.shortest_round_trip);
+        #[cfg(not(target_os = "linux"))]
+        let shortest = None;
+        shortest
+    }
+
     fn kill(&self) {
         let socket = SockRef::from(&self.stream);
         // Without this the kernel goes on sending what it holds: a megabyte for nobody.
@@ -256,6 +264,8 @@ mod info {
         pub(super) silence: Duration,
         /// As the kernel has smoothed it.
         pub(super) round_trip: Duration,
+        /// Since Linux 4.6.
+        pub(super) shortest_round_trip: Option<Duration>,
     }
 
     /// Reads it. None from a kernel that is too old.
@@ -279,6 +289,7 @@ mod info {
         }
         // Known since Linux 5.4.
         let tells_window = len >= offset_of!(libc::tcp_info, tcpi_snd_wnd) + size_of::<u32>();
+        let tells_shortest = len >= offset_of!(libc::tcp_info, tcpi_min_rtt) + size_of::<u32>();
         // SAFETY: all fields are integers, for which zeroes are values, and the rest the kernel wrote.
         let info = unsafe { info.assume_init() };
         Some(Info {
@@ -289,6 +300,9 @@ mod info {
             is_waiting: info.tcpi_unacked > 0,
             silence: Duration::from_millis(info.tcpi_last_ack_recv.into()),
             round_trip: Duration::from_micros(info.tcpi_rtt.into()),
+            // The kernel's word for "not known" is the largest number.
+            shortest_round_trip: (tells_shortest && info.tcpi_min_rtt < u32::MAX)
+                .then(|| Duration::from_micros(info.tcpi_min_rtt.into())),
         })
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -25,6 +26,9 @@ pub(crate) trait Gauge: fmt::Debug + Send + Sync {
 
     /// Whether the other end takes bytes: false while its receive window is closed.
     fn peer_reads(&self) -> bool;
+
+    /// The shortest time that an acknowledgement took, where the system tells.
+    fn round_trip(&self) -> Option<Duration>;
 
     /// Ends the connection at once: what is queued does not go out any more, and whoever reads or
     /// writes it gets an error.

@@ -30,6 +30,8 @@ pub(super) struct Flying {
 pub(super) enum Repeat {
     /// It may: it has the same effect twice.
     Freely,
+    /// The same, for one that goes beside another: kept connections may be what is wrong with that.
+    FreelyAfresh,
     /// Only if nothing of it was sent: what a commit did, the engine must find out.
     Unsent,
     /// It is not worth it.
@@ -39,7 +41,7 @@ pub(super) enum Repeat {
 impl Repeat {
     fn allows(self, stale: Stale) -> bool {
         match self {
-            Self::Freely => stale != Stale::No,
+            Self::Freely | Self::FreelyAfresh => stale != Stale::No,
             Self::Unsent => stale == Stale::Unsent,
             Self::Never => false,
         }
@@ -49,7 +51,7 @@ impl Repeat {
     fn reuse(self) -> Reuse {
         match self {
             Self::Freely | Self::Never => Reuse::Any,
-            Self::Unsent => Reuse::JustNow,
+            Self::Unsent | Self::FreelyAfresh => Reuse::JustNow,
         }
     }
 }
@@ -162,6 +164,7 @@ fn operation(effect: &Effect) -> &'static str {
         Effect::Abandon { .. } => "abort",
         Effect::Stat { .. } => "stat",
         Effect::List { .. } => "list",
+        Effect::Probe { .. } => "probe",
         _ => "request",
     }
 }

@@ -14,11 +14,12 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::clock;
 use crate::engine::Engine;
-use crate::engine::event::{AttemptId, Effect, Event, Moment, Notice, Outcome};
+use crate::engine::event::{AttemptId, Effect, Event, Lesson, Moment, Notice, Outcome, Pulse};
 use crate::model::{Failure, Stage};
 use crate::stop::Stop;
 use crate::uploader::calls::Flying;
 use crate::uploader::effects::Executor;
+use crate::uploader::line::Pupil;
 
 /// How often the engine and whoever listens hear how attempts are getting on. Source: the design's
 /// table of deadlines, "progress".
@@ -58,6 +59,10 @@ pub(crate) async fn drive(
     let mut work = Work::default();
     let mut stopped = false;
     let mut pulse = clock::instant() + PULSE_EVERY;
+    let (mut share, lessons) = Share::join(executor);
+    for lesson in lessons {
+        engine.handle(Moment::default(), Event::Heard(lesson));
+    }
     loop {
         let mut given_up = Vec::new();
         while let Some(effect) = engine.poll_effect() {
@@ -68,6 +73,7 @@ pub(crate) async fn drive(
                     given_up.extend(work.give_up(executor, attempt, why))
                 }
                 Effect::Notice(notice) => hear(&notice),
+                Effect::Teach(lesson) => share.teach(executor, lesson),
                 effect => work.begin(executor, effect),
             }
         }
@@ -82,7 +88,9 @@ pub(crate) async fn drive(
             }
             () = tokio::time::sleep_until(pulse.into()), if !work.attempts.is_empty() => {
                 pulse = clock::instant() + PULSE_EVERY;
-                work.pulses(executor)
+                let mut events = work.pulses(executor);
+                events.extend(share.look(executor, engine));
+                events
             }
             Some(finished) = work.running.next(), if !work.running.is_empty() => {
                 work.events(finished)
@@ -95,6 +103,46 @@ pub(crate) async fn drive(
                 event,
             );
         }
+    }
+}
+
+/// An upload's part in the line that it shares with others.
+struct Share {
+    pupil: Pupil,
+    /// Bytes that the line knows of.
+    line_bytes: u64,
+    window: Option<usize>,
+}
+
+impl Share {
+    fn join(executor: &Executor) -> (Self, Vec<Lesson>) {
+        let (pupil, lessons) = executor.line.join(&executor.hosts);
+        let share = Self {
+            pupil,
+            line_bytes: 0,
+            window: None,
+        };
+        (share, lessons)
+    }
+
+    fn teach(&self, executor: &Executor, lesson: Lesson) {
+        executor.line.teach(&self.pupil, lesson, &executor.hosts);
+    }
+
+    /// Tells the line what this upload got across; what it has to say in turn.
+    fn look(&mut self, executor: &Executor, engine: &Engine) -> Vec<Event> {
+        let line = &executor.line;
+        let bytes = engine.line_bytes() - self.line_bytes;
+        self.line_bytes += bytes;
+        line.look(bytes, engine.round_trip());
+        let news = line.news(&mut self.pupil, &executor.hosts);
+        let mut events: Vec<Event> = news.into_iter().map(Event::Heard).collect();
+        let window = line.window();
+        if window != self.window {
+            self.window = window;
+            events.extend(window.map(|lanes| Event::Window { lanes }));
+        }
+        events
     }
 }
 
@@ -151,16 +199,19 @@ impl Work {
     /// How every attempt is getting on; whoever listens hears of it too.
     fn pulses(&self, executor: &Executor) -> Vec<Event> {
         let mut source_bytes = 0;
-        let mut stage = Stage::Connecting;
+        let mut stage = Stage::Waiting;
         let pulse = |(attempt, under_way): (&AttemptId, &UnderWay)| {
             let sample = under_way.flying.flight.sample();
             source_bytes += sample.source_bytes;
             stage = waited_for(stage, sample.stage);
             Event::Pulse {
                 attempt: *attempt,
-                acknowledged_bytes: sample.acknowledged_bytes,
-                stage: sample.stage,
-                peer_reads: sample.peer_reads,
+                pulse: Pulse {
+                    acknowledged_bytes: sample.acknowledged_bytes,
+                    stage: sample.stage,
+                    peer_reads: sample.peer_reads,
+                    round_trip: sample.round_trip,
+                },
             }
         };
         let mut pulses: Vec<Event> = self.attempts.iter().map(pulse).collect();
@@ -203,6 +254,7 @@ fn attempt_of(effect: &Effect) -> Option<AttemptId> {
         | Effect::Send { attempt, .. }
         | Effect::Commit { attempt, .. }
         | Effect::Stat { attempt, .. }
+        | Effect::Probe { attempt, .. }
         | Effect::List { attempt, .. } => Some(*attempt),
         _ => None,
     }

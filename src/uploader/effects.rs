@@ -19,6 +19,7 @@ use crate::transport::Transport;
 use crate::uploader::access::Permit;
 use crate::uploader::calls::{Call, Flying, Repeat};
 use crate::uploader::hashes::{LaneHashes, SegmentHashes, of_source};
+use crate::uploader::line::Line;
 use crate::uploader::meter::Meter;
 use crate::uploader::recorder::Recorder;
 use crate::uploader::watch::Watched;
@@ -26,6 +27,7 @@ use crate::uploader::watch::Watched;
 /// Everything that effects are carried out with.
 pub(crate) struct Executor {
     pub(crate) transport: Transport,
+    pub(crate) line: Line,
     pub(crate) api: Api,
     /// The region's upload hosts, in the engine's order.
     pub(crate) hosts: Vec<Endpoint>,
@@ -89,6 +91,9 @@ impl Executor {
                 let listed = self.list(attempt, host, (&upload_id, from), &flying).await;
                 or_failed(attempt, &flying, listed)
             }
+            Effect::Probe { attempt, host } => {
+                or_failed(attempt, &flying, self.probe(attempt, host).await)
+            }
             Effect::RenewToken => match self.permit.renew().await {
                 true => Event::TokenRenewed,
                 false => Event::TokenUnavailable,
@@ -118,6 +123,7 @@ impl Executor {
             Effect::Cancel { .. }
             | Effect::GiveUp { .. }
             | Effect::Notice(_)
+            | Effect::Teach(_)
             | Effect::Finish(_) => return Vec::new(),
         };
         vec![event]
@@ -170,6 +176,13 @@ impl Executor {
         })
     }
 
+    /// A connection that is there when somebody needs one.
+    async fn probe(&self, attempt: AttemptId, host: HostIndex) -> Result<Event, Failure> {
+        let endpoint = self.hosts.get(host).ok_or_else(|| bug("no such host"))?;
+        self.transport.connect(endpoint).await?;
+        Ok(Event::Probed { attempt })
+    }
+
     /// Gives an upload id back, as far as that is easy: it expires by itself.
     async fn abandon(&self, host: HostIndex, upload_id: &str, flying: &Flying) {
         let Ok(upload) = self.upload(upload_id) else {
@@ -197,9 +210,14 @@ impl Executor {
             span,
             after,
             upload_id,
+            is_second,
         } = effect
         else {
             return Err(bug("only segments are sent"));
+        };
+        let _turn = match is_second {
+            true => None,
+            false => Some(self.line.turn().await),
         };
         let token = self.permit.token(clock::wall());
         let done = span.offset - lane_span.offset;
@@ -225,7 +243,10 @@ impl Executor {
         let call = Call {
             host: *host,
             request,
-            repeat: Repeat::Freely,
+            repeat: match is_second {
+                true => Repeat::FreelyAfresh,
+                false => Repeat::Freely,
+            },
             flying,
         };
         let answer = self.call(call, stream).await?;
@@ -268,9 +289,13 @@ impl Executor {
         else {
             return Err(bug("only commits commit"));
         };
-        let token = self.permit.token(clock::wall());
         let source = self.source.source();
         let size = source.len();
+        let _turn = match protocol {
+            Protocol::Form => Some(self.line.turn().await),
+            Protocol::Blocks | Protocol::Parts => None,
+        };
+        let token = self.permit.token(clock::wall());
         let (request, hash) = match protocol {
             Protocol::Form => {
                 let (crc32, hash) = of_source(self.source.source()).await?;

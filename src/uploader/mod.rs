@@ -11,6 +11,7 @@ mod calls;
 mod driver;
 mod effects;
 mod hashes;
+mod line;
 mod meter;
 mod parts;
 mod proof;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 pub(crate) use access::{Access, Permit, TokenProvider};
 pub(crate) use effects::random_bytes;
+pub(crate) use line::Line;
 pub(crate) use recorder::Recorder;
 pub(crate) use settle::Outcome;
 
@@ -78,6 +80,7 @@ pub(crate) struct Job {
     /// Where stat goes, if anyone may look.
     pub(crate) management: Option<Endpoint>,
     pub(crate) transport: Transport,
+    pub(crate) line: Line,
     pub(crate) api: Api,
     pub(crate) recorder: Recorder,
     /// What an earlier run recorded.
@@ -141,9 +144,10 @@ async fn tell_if_displaced(source: &Source, meter: &Meter) {
 /// The engine and what its effects are carried out with.
 fn start(job: Job) -> (Engine, Arc<Executor>) {
     let began = clock::unix_seconds(clock::wall());
+    let known = job.line.known();
     let wishes = Wishes {
         protocol: wished(job.protocol),
-        threshold: job.threshold,
+        threshold: Some(job.threshold.unwrap_or_else(|| known.threshold())),
         part_len: job.part_len,
         blocks_unsafe: job.protocol == Protocol::Auto && job.permit.v1_would_overwrite(),
     };
@@ -163,11 +167,15 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
         repeat_acts: job.permit.repeat_acts(),
         says: Digest(job.commit.said()),
         unix_now: began,
+        known,
         seed: job.seed,
     };
-    let engine = Engine::new(engine_job, job.limits, job.checkpoint);
+    let mut limits = job.limits;
+    limits.window = job.line.window().unwrap_or(limits.window);
+    let engine = Engine::new(engine_job, limits, job.checkpoint);
     let executor = Executor {
         transport: job.transport,
+        line: job.line,
         api: job.api,
         hosts: job.hosts.endpoints,
         management: job.management,
@@ -216,6 +224,11 @@ fn hear(notice: &Notice, meter: &Meter) {
         Notice::FormGivenUp => {
             Event::Notice("one request for all failed; the file goes in lanes".to_owned())
         }
+        Notice::LineDown { silence } => Event::LineDown { silence: *silence },
+        Notice::LineUp { silence } => Event::LineUp { silence: *silence },
+        Notice::Raced { lane, why } => Event::Notice(format!(
+            "lane {lane}: {why}; its segment goes out a second time"
+        )),
     };
     meter.tell(&event);
 }

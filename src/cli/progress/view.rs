@@ -61,6 +61,8 @@ pub(super) struct View {
     pace: Pace,
     /// Since when nothing was acknowledged; for a fresh attempt, since it may begin.
     quiet_since: Duration,
+    /// Since when nothing passes, while the line is down.
+    down_since: Option<Duration>,
     retry: Option<Retry>,
 }
 
@@ -100,6 +102,10 @@ pub(super) enum State<'a> {
     },
     /// The wait is over, and nothing was acknowledged since.
     Again { reason: &'a str, attempt: u32 },
+    /// No connection opens to anywhere.
+    Down { silence: Duration },
+    /// Others have the line.
+    Queued { silence: Duration },
     /// There is no connection yet.
     Connecting { silence: Duration },
     /// What was acknowledged before goes again.
@@ -125,8 +131,19 @@ impl View {
             is_form: false,
             pace: Pace::new(now),
             quiet_since: now,
+            down_since: None,
             retry: None,
         }
+    }
+
+    /// Nothing has passed since then, and no connection opens.
+    pub(super) fn line_down(&mut self, since: Duration) {
+        self.down_since = Some(since);
+    }
+
+    /// The line is back.
+    pub(super) fn line_up(&mut self) {
+        self.down_since = None;
     }
 
     /// An upload of `size` bytes begins; `safe` of them an earlier run has stored. `is_form`: it is
@@ -216,6 +233,10 @@ impl View {
         }
         let silence = now.saturating_sub(self.quiet_since);
         let is_whole = self.present == self.size;
+        if let Some(since) = self.down_since {
+            let silence = now.saturating_sub(since);
+            return State::Down { silence };
+        }
         match &self.retry {
             Some(retry) if now < retry.until => State::Waiting {
                 left: retry.until - now,
@@ -239,6 +260,7 @@ impl View {
     fn waiting_for(&self, silence: Duration) -> State<'_> {
         let is_commit = self.is_form || self.safe == self.size;
         match self.stage {
+            Stage::Waiting => State::Queued { silence },
             Stage::Connecting => State::Connecting { silence },
             Stage::Answering => State::Unanswered {
                 silence,
@@ -363,6 +385,11 @@ fn in_words(state: &State<'_>, width: usize) -> Option<String> {
             Some(head + &cut((*reason).to_owned(), room) + &tail)
         }
         State::Again { reason, attempt } => Some(format!("attempt {attempt}, after: {reason}")),
+        State::Down { silence } => Some(format!(
+            "the line is down for {}; trying every 2 s",
+            seconds(silence)
+        )),
+        State::Queued { silence } => Some(format!("waiting for {}", seconds(silence))),
         State::Connecting { silence } => Some(format!("connecting for {}", seconds(silence))),
         State::Repeating { left } => Some(format!("{} to be sent again", size(*left))),
         State::Quiet { silence, limit } => {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::engine::event::{Effect, Event, Found, Moment, Outcome};
-use crate::engine::plan::{Protocol, Wishes};
+use crate::engine::plan::{Known, Protocol, Wishes};
 use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
 use crate::engine::tests::world::{MIB, attempt_of, wishes};
 use crate::engine::{Engine, Job, Limits};
@@ -29,6 +29,7 @@ pub(crate) fn job(protocol: Protocol, size: u64) -> Job {
         repeat_acts: false,
         says: Digest([1; 20]),
         unix_now: 0,
+        known: Known::default(),
         seed: 1,
     }
 }
@@ -124,6 +125,7 @@ pub(crate) fn succeed(effect: &Effect) -> Option<Event> {
             same: true,
         },
         Effect::RenewToken => Event::TokenRenewed,
+        Effect::Probe { attempt, .. } => Event::Probed { attempt: *attempt },
         _ => return None,
     })
 }

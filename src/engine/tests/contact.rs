@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::event::{Effect, Event, Moment, Outcome};
+use crate::engine::event::{Effect, Event, Moment, Outcome, Pulse};
 use crate::engine::plan::{Layout, Protocol};
 use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
 use crate::engine::retry::Budget;
@@ -63,9 +63,12 @@ fn slow_is_a_contact() {
                 Some(Effect::Send { attempt, .. }) => {
                     let pulse = Event::Pulse {
                         attempt,
-                        acknowledged_bytes,
-                        stage: Stage::Sending,
-                        peer_reads: true,
+                        pulse: Pulse {
+                            acknowledged_bytes,
+                            stage: Stage::Sending,
+                            peer_reads: true,
+                            round_trip: None,
+                        },
                     };
                     engine.handle(now, pulse);
                     now = now.after(Duration::from_secs(seconds));

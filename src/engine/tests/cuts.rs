@@ -34,12 +34,12 @@ fn cuts_at_one_place_are_a_limit() {
         assert_eq!(done, is_done, "{protocol:?} {limit}: {:?}", ran.outcome);
         assert!(cuts <= 4 || !is_done, "{protocol:?} {limit}: {cuts} cuts");
     }
-    let mut cuts = 0;
-    let mut longest = 0;
-    let ran = run(job(Protocol::Blocks, 40 * MIB), |effect| match effect {
-        Effect::Send { span, .. } if cuts < 30 => {
-            cuts += 1;
-            Some(cut_after(span.len / (2 + cuts % 3)))
+    let (mut sends, mut longest) = (0, 0);
+    let ran = run(job(Protocol::Blocks, 200 * MIB), |effect| match effect {
+        // What passes in between is as long as what is cut.
+        Effect::Send { span, .. } if sends < 60 => {
+            sends += 1;
+            (sends % 2 == 0).then(|| cut_after(span.len / (2 + sends / 2 % 3)))
         }
         Effect::Send { span, .. } => {
             longest = longest.max(span.len);

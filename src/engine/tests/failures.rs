@@ -143,7 +143,11 @@ fn one_failure_of_a_commit() {
 #[test]
 fn the_pace_of_a_segment() {
     for (seconds, expected) in [(0, 1024), (3, 682), (4, 512), (60, 256)] {
-        let mut world = sending(Setup::new(Protocol::Blocks, 4 * MIB));
+        // Large enough that no more than a small share of it is in flight.
+        let mut world = sending(Setup {
+            window: 1,
+            ..Setup::new(Protocol::Blocks, 400 * MIB)
+        });
         world.now = world.now.after(Duration::from_secs(seconds));
         acknowledge_one(&mut world);
         assert_eq!(under_way(&world), format!("send {expected} to 0"));
@@ -178,7 +182,8 @@ fn lanes_follow_the_named_host() {
         world.step(0, &Fate::Answered);
         world.step(0, &Fate::Answered);
         for host in expected {
-            assert_eq!(under_way(&world), format!("send 512 to {host}"), "{named}");
+            let told = under_way(&world);
+            assert!(told.ends_with(&format!(" to {host}")), "{named}: {told}");
             world.step(0, &Fate::Fails(FailureKind::Broken));
             world.wake();
         }
@@ -202,7 +207,8 @@ fn answers_of_any_kind_count_for_a_host() {
             }
         }
         let told = under_way(&world);
-        assert_eq!(told, format!("send 512 to {expected}"), "{between:?}");
+        let expected = format!(" to {expected}");
+        assert!(told.ends_with(&expected), "{between:?}: {told}");
     }
 }
 

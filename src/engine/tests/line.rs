@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::engine::event::{AttemptId, Effect, Event, Found, Moment, Outcome};
-use crate::engine::plan::{Protocol, Wishes};
+use crate::engine::event::{AttemptId, Effect, Event, Found, Moment, Outcome, Pulse};
+use crate::engine::plan::{Known, Protocol, Wishes};
 use crate::engine::record::{Checkpoint, Digest, Receipt};
 use crate::engine::tests::world::{MIB, attempt_of, wishes};
 use crate::engine::{Engine, Job, Limits};
@@ -80,6 +80,7 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
             repeat_acts: false,
             says: Digest([1; 20]),
             unix_now: 0,
+            known: Known::default(),
             seed: 1,
         };
         Self {
@@ -181,9 +182,12 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
             };
             let pulse = Event::Pulse {
                 attempt: flight.attempt,
-                acknowledged_bytes: flight.carried,
-                stage,
-                peer_reads,
+                pulse: Pulse {
+                    acknowledged_bytes: flight.carried,
+                    stage,
+                    peer_reads,
+                    round_trip: None,
+                },
             };
             self.engine.handle(self.now, pulse);
             if is_whole && answers {
@@ -220,6 +224,7 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
                 attempt,
                 found: Found::Nothing,
             },
+            Effect::Probe { .. } => Event::Probed { attempt },
             _ => Event::Committed { attempt },
         };
         self.engine.handle(self.now, event);

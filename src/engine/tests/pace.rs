@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::event::{AttemptId, Effect, Event, Moment, Outcome};
+use crate::engine::event::{AttemptId, Effect, Event, Moment, Outcome, Pulse};
 use crate::engine::plan::Protocol;
 use crate::engine::record::{Checkpoint, Digest, Receipt};
 use crate::engine::tests::line::{Fate, Line, Ran, Tick, seconds};
@@ -124,9 +124,12 @@ fn answered(attempt: AttemptId) -> Event {
 fn pulse(attempt: AttemptId, acknowledged_bytes: u64) -> Event {
     Event::Pulse {
         attempt,
-        acknowledged_bytes,
-        stage: Stage::Sending,
-        peer_reads: true,
+        pulse: Pulse {
+            acknowledged_bytes,
+            stage: Stage::Sending,
+            peer_reads: true,
+            round_trip: None,
+        },
     }
 }
 

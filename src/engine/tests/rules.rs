@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::commit::{Circumstances, CommitVerdict, commit_verdict};
-use crate::engine::plan::{BLOCK_LEN, Layout, PARTS_MAX, Protocol, Sizer, Wishes};
+use crate::engine::plan::{BLOCK_LEN, Known, Layout, PARTS_MAX, Protocol, Sizer, Took, Wishes};
 use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
 use crate::engine::retry::{Backoff, Verdict, verdict};
 use crate::engine::tests::world::MIB;
@@ -235,6 +235,17 @@ fn layouts_that_can_be() {
     assert_eq!(Layout::choose(size, &wishes).lane_count(size), PARTS_MAX);
 }
 
+/// An object so large that its segments in flight are a small share of it, whatever they are.
+const HUGE: u64 = 1 << 50;
+
+fn took(time_ms: u64) -> Took {
+    Took {
+        time: Duration::from_millis(time_ms),
+        lanes: 2,
+        round_trip: None,
+    }
+}
+
 /// A segment takes about 4 s at the present pace, never less than 64 KiB, never more than its block.
 #[test]
 fn segment_lengths_follow_the_pace() {
@@ -245,10 +256,10 @@ fn segment_lengths_follow_the_pace() {
         ("1 Gbit/s", 125_000_000, BLOCK_LEN),
     ];
     for (line, bytes_per_s, expected) in rows {
-        let mut sizer = Sizer::new();
+        let mut sizer = Sizer::new(HUGE, &Known::default());
         for _ in 0..8 {
             let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0);
-            sizer.acknowledged(len, Duration::from_millis(len * 1000 / bytes_per_s));
+            sizer.acknowledged(len, &took(len * 1000 / bytes_per_s));
         }
         let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0);
         assert!(
@@ -256,7 +267,7 @@ fn segment_lengths_follow_the_pace() {
             "{line}: {len}, not {expected}"
         );
     }
-    let sizer = Sizer::new();
+    let sizer = Sizer::new(HUGE, &Known::default());
     assert_eq!(
         sizer.segment_len(Protocol::Parts, 9 * MIB, 0),
         9 * MIB,
@@ -282,9 +293,9 @@ fn lost_segments_make_the_next_ones_shorter() {
         (4_001, [2048, 1024, 512, 256, 128]),
     ];
     for (took_ms, expected) in rows {
-        let mut sizer = Sizer::new();
+        let mut sizer = Sizer::new(HUGE, &Known::default());
         for _ in 0..4 {
-            sizer.acknowledged(BLOCK_LEN, Duration::from_millis(1));
+            sizer.acknowledged(BLOCK_LEN, &took(1));
         }
         let mut lens = [0; 5];
         for len in &mut lens {
@@ -298,7 +309,7 @@ fn lost_segments_make_the_next_ones_shorter() {
 /// A refused body is halved down to 64 KiB, and then nothing helps.
 #[test]
 fn refused_bodies_get_shorter() {
-    let mut sizer = Sizer::new();
+    let mut sizer = Sizer::new(HUGE, &Known::default());
     let mut lens = Vec::new();
     loop {
         let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0);

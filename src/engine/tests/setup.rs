@@ -1,6 +1,6 @@
 //! What does not change while an upload lasts, and the engine made of it.
 
-use crate::engine::plan::{Protocol, Wishes};
+use crate::engine::plan::{Known, Protocol, Wishes};
 use crate::engine::record::{Checkpoint, Digest};
 use crate::engine::{Engine, Job, Limits};
 
@@ -50,6 +50,7 @@ impl Setup {
             repeat_acts: self.repeat_acts,
             says: Digest([self.says; 20]),
             unix_now: 1_000,
+            known: Known::default(),
             seed: 7,
         };
         let limits = Limits {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::engine::Engine;
-use crate::engine::event::{AttemptId, Effect, Event, Found, Moment, Outcome};
+use crate::engine::event::{AttemptId, Effect, Event, Found, Moment, Outcome, Pulse};
 use crate::engine::plan::Protocol;
 use crate::engine::record::{Checkpoint, Record};
 use crate::engine::tests::service::{Piece, Service, Version, digest};
@@ -177,9 +177,12 @@ impl World {
             }
             self.deliver(Some(Event::Pulse {
                 attempt,
-                acknowledged_bytes: 0,
-                stage: Stage::Answering,
-                peer_reads: true,
+                pulse: Pulse {
+                    acknowledged_bytes: 0,
+                    stage: Stage::Answering,
+                    peer_reads: true,
+                    round_trip: None,
+                },
             }));
         }
         panic!("something hangs for ever\n{}", self.story());
@@ -271,7 +274,7 @@ impl World {
             );
             match effect {
                 Effect::Finish(outcome) => self.outcome = Some(outcome),
-                Effect::Notice(_) | Effect::Abandon { .. } => {}
+                Effect::Notice(_) | Effect::Teach(_) | Effect::Abandon { .. } => {}
                 Effect::Cancel { attempt } => self.cancel(attempt),
                 Effect::GiveUp { attempt, why } => self.give_up(attempt, why),
                 other => {
@@ -410,6 +413,7 @@ impl World {
                 })
             }
             Effect::List { .. } => Some(self.list(effect)),
+            Effect::Probe { attempt, .. } => Some(Event::Probed { attempt: *attempt }),
             Effect::RenewToken => Some(Event::TokenRenewed),
             Effect::Record { id, record } => {
                 if matches!(record, Record::Begun { .. }) {
@@ -442,6 +446,7 @@ impl World {
             | Effect::GiveUp { .. }
             | Effect::Abandon { .. }
             | Effect::Notice(_)
+            | Effect::Teach(_)
             | Effect::Finish(_) => None,
         }
     }
@@ -453,6 +458,7 @@ pub(crate) fn attempt_of(effect: &Effect) -> Option<AttemptId> {
         | Effect::Send { attempt, .. }
         | Effect::Commit { attempt, .. }
         | Effect::Stat { attempt, .. }
+        | Effect::Probe { attempt, .. }
         | Effect::List { attempt, .. } => Some(*attempt),
         _ => None,
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
@@ -269,6 +269,10 @@ impl Gauge for PipeGauge {
 
     fn peer_reads(&self) -> bool {
         self.0.flows().up.room() > 0
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        Some(self.0.line().latency * 2)
     }
 
     fn kill(&self) {

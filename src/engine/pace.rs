@@ -1,0 +1,197 @@
+//! How many connections a line is worth: what it carries decides, over all uploads of a process.
+//!
+//! One [`Pace`] is shared by every upload on the line. It is told what was carried, and from time to
+//! time it tries more lanes: as long as twice as many carry clearly more, it goes on; when they do not,
+//! it goes back to what was enough and tries again later. A thin line never has more than a few:
+//! each of many lanes would crawl, and a kill would cost all of them.
+
+use std::time::Duration;
+
+use crate::engine::event::Moment;
+
+/// Lanes to begin with: one waits for its answer while the other sends. Source: the design's table of
+/// deadlines, "window".
+pub(crate) const LANES_START: usize = 2;
+
+/// Most lanes over all uploads of a process: with so many, uploads of small files fill a line whose
+/// round trip is long. One upload has half of them at most.
+pub(crate) const LANES_MAX: usize = 32;
+
+/// Beyond the first two, lanes must carry so much each, in bytes a second: a shortest segment in a
+/// second.
+const LANE_PACE_MIN: u64 = 64 * 1024;
+
+/// How long a number of lanes is watched before it is judged, at least: two of the driver's looks.
+const EPOCH_MIN: Duration = Duration::from_millis(500);
+
+/// The same in round trips: in fewer, new connections have not found their pace.
+const EPOCH_ROUND_TRIPS: u32 = 4;
+
+/// More lanes must bring at least this share of what they would bring if each carried what the ones
+/// before did.
+const GAIN_SHARE: f64 = 0.25;
+
+/// How long a number that was enough is kept before more are tried again; doubled each time.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// How often that doubles: up to 160 s.
+const HOLD_DOUBLINGS_MAX: u32 = 4;
+
+/// A longer gap between two looks says that nobody looked: the process stood still.
+const GAP_MAX: Duration = Duration::from_secs(2);
+
+/// Weight of the newest epoch in the smoothed pace.
+const NEWEST: f64 = 0.3;
+
+/// What a line carries, and how many lanes that is worth.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace {
+    lanes: usize,
+    /// The number of lanes before this one, and what they carried.
+    before: Option<(usize, f64)>,
+    /// More are not tried before; none while each trial is a success.
+    hold_until: Option<Moment>,
+    holds: u32,
+    epoch: Option<Epoch>,
+    last_look: Moment,
+    /// Bytes a second, smoothed.
+    smoothed: Option<f64>,
+}
+
+/// A stretch of time with one number of lanes.
+#[derive(Clone, Copy, Debug)]
+struct Epoch {
+    began: Moment,
+    bytes: u64,
+    /// All lanes were in use at every look.
+    is_full: bool,
+    /// Any was.
+    is_used: bool,
+}
+
+/// How the line is used at a look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    /// Bytes acknowledged since the last look of the same upload.
+    pub(crate) bytes: u64,
+    /// Lanes in use, over all uploads.
+    pub(crate) in_use: usize,
+    /// The shortest round trip known.
+    pub(crate) round_trip: Option<Duration>,
+}
+
+impl Pace {
+    /// A line that carried so many bytes a second last time, if that is known.
+    pub(crate) fn new(known_bytes_per_s: Option<u64>) -> Self {
+        Self {
+            lanes: LANES_START,
+            before: None,
+            hold_until: None,
+            holds: 0,
+            epoch: None,
+            last_look: Moment::default(),
+            smoothed: known_bytes_per_s.map(|pace| pace as f64),
+        }
+    }
+
+    /// Lanes worth having in flight now, over all uploads.
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// What the line carries, in bytes a second; none while nothing was carried for long enough.
+    pub(crate) fn bytes_per_s(&self) -> Option<u64> {
+        self.smoothed.map(|pace| pace as u64)
+    }
+
+    /// Somebody looked.
+    pub(crate) fn look(&mut self, now: Moment, look: &Look) {
+        let gap = now.since(self.last_look);
+        self.last_look = now;
+        if gap > GAP_MAX {
+            self.epoch = None;
+        }
+        let epoch = self.epoch.get_or_insert(Epoch {
+            began: now,
+            bytes: 0,
+            is_full: true,
+            is_used: false,
+        });
+        // What was carried before the epoch began does not count for it.
+        if epoch.began < now {
+            epoch.bytes += look.bytes;
+        }
+        epoch.is_full &= look.in_use >= self.lanes;
+        epoch.is_used |= look.in_use > 0;
+        let needed = look.round_trip.unwrap_or_default() * EPOCH_ROUND_TRIPS;
+        let passed = now.since(epoch.began);
+        if passed < EPOCH_MIN.max(needed) {
+            return;
+        }
+        let (pace, is_full, is_used) = (
+            epoch.bytes as f64 / passed.as_secs_f64(),
+            epoch.is_full,
+            epoch.is_used,
+        );
+        self.epoch = Some(Epoch {
+            began: now,
+            bytes: 0,
+            is_full: true,
+            is_used: false,
+        });
+        if is_used {
+            self.judge(now, pace, is_full);
+        }
+    }
+
+    /// What the present number of lanes carried.
+    fn judge(&mut self, now: Moment, pace: f64, is_full: bool) {
+        // Nothing moved: that says nothing about lanes.
+        if pace == 0.0 {
+            return;
+        }
+        let smoothed = self.smoothed.unwrap_or(pace);
+        self.smoothed = Some(smoothed + (pace - smoothed) * NEWEST);
+        if is_full {
+            match self.hold_until {
+                Some(until) if now < until => {}
+                Some(_) => {
+                    self.hold_until = None;
+                    self.try_more(self.smoothed.unwrap_or(pace));
+                }
+                None => self.compare(now, pace),
+            }
+        }
+        let most = usize::try_from(pace.max(smoothed) as u64 / LANE_PACE_MIN).unwrap_or(LANES_MAX);
+        self.lanes = self.lanes.min(most.max(LANES_START));
+    }
+
+    /// Whether this number of lanes carries more than the one before it.
+    fn compare(&mut self, now: Moment, pace: f64) {
+        let Some((lanes, carried)) = self.before else {
+            return self.try_more(pace);
+        };
+        if self.lanes <= lanes {
+            return self.try_more(pace);
+        }
+        let ideal = self.lanes as f64 / lanes as f64 - 1.0;
+        if pace >= carried * (1.0 + ideal * GAIN_SHARE) {
+            self.holds = 0;
+            self.try_more(pace);
+        } else {
+            self.lanes = lanes;
+            self.hold(now);
+        }
+    }
+
+    fn try_more(&mut self, pace: f64) {
+        self.before = Some((self.lanes, pace));
+        self.lanes = (self.lanes * 2).min(LANES_MAX);
+    }
+
+    fn hold(&mut self, now: Moment) {
+        let doublings = self.holds.min(HOLD_DOUBLINGS_MAX);
+        self.hold_until = Some(now.after(HOLD.saturating_mul(1 << doublings)));
+        self.holds += 1;
+    }
+}

@@ -1,0 +1,293 @@
+//! The line, as all uploads of a process share it: whose turn it is, what it carries, and what one
+//! upload learnt for the others.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::engine::event::{Lesson, Moment};
+use crate::engine::pace::{LANES_MAX, Look, Pace};
+use crate::engine::plan::Known;
+use crate::model::Endpoint;
+
+/// Lessons that are kept for uploads which have not heard them yet.
+const LESSONS_MAX: usize = 256;
+
+/// Lanes in flight over all uploads when their number per upload is fixed by a setting: then nothing is
+/// measured, and this only bounds connections. Source: the design, "shared budgets of connections".
+const FIXED_LANES_MAX: usize = 64;
+
+/// The line. Cloning shares it.
+#[derive(Clone, Debug)]
+pub(crate) struct Line(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    began: Instant,
+    pace: Pace,
+    /// The number of lanes is a setting.
+    is_fixed: bool,
+    in_use: usize,
+    /// Who waits for a turn, the first first.
+    waiting: VecDeque<oneshot::Sender<()>>,
+    lessons: VecDeque<Told>,
+    told: u64,
+    /// When each host comes back that was set aside.
+    frozen: HashMap<Endpoint, Instant>,
+    quiet_until: Option<Instant>,
+    body_limit: Option<u64>,
+}
+
+/// A lesson, and from whom.
+#[derive(Clone, Debug)]
+struct Told {
+    number: u64,
+    by: u64,
+    host: Option<Endpoint>,
+    lesson: Lesson,
+    at: Instant,
+}
+
+/// One upload among those that share the line, and how far it has listened to the others.
+#[derive(Debug)]
+pub(crate) struct Pupil {
+    id: u64,
+    heard: u64,
+}
+
+/// A turn on the line; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn(Line);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl Line {
+    /// A line of which this is known. `is_fixed`: how many lanes an upload has is a setting.
+    pub(crate) fn new(known: &Known, is_fixed: bool) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            began: clock::instant(),
+            pace: Pace::new(known.pace_bytes_per_s),
+            is_fixed,
+            in_use: 0,
+            waiting: VecDeque::new(),
+            lessons: VecDeque::new(),
+            told: 0,
+            frozen: HashMap::new(),
+            quiet_until: None,
+            body_limit: known.body_limit,
+        })))
+    }
+
+    /// Waits for a turn. Those who came first go first, so that of many uploads none starves.
+    pub(crate) async fn turn(&self) -> Turn {
+        let waiting = {
+            let mut state = self.state();
+            if state.in_use < state.lanes() && state.waiting.is_empty() {
+                state.in_use += 1;
+                return Turn(self.clone());
+            }
+            let (call, called) = oneshot::channel();
+            state.waiting.push_back(call);
+            Waiting {
+                line: self.clone(),
+                called: Some(called),
+            }
+        };
+        waiting.called().await
+    }
+
+    /// How many lanes the line is worth now; none where a setting says it.
+    pub(crate) fn window(&self) -> Option<usize> {
+        let state = self.state();
+        (!state.is_fixed).then(|| state.pace.lanes())
+    }
+
+    /// What is known of it.
+    pub(crate) fn known(&self) -> Known {
+        let state = self.state();
+        Known {
+            pace_bytes_per_s: state.pace.bytes_per_s(),
+            body_limit: state.body_limit,
+        }
+    }
+
+    /// An upload had `bytes` more acknowledged.
+    pub(crate) fn look(&self, bytes: u64, round_trip: Option<Duration>) {
+        let mut state = self.state();
+        let now = Moment(clock::instant().saturating_duration_since(state.began));
+        let in_use = state.in_use;
+        state.pace.look(
+            now,
+            &Look {
+                bytes,
+                in_use,
+                round_trip,
+            },
+        );
+        state.admit();
+    }
+
+    /// A new upload, and what it should know at its beginning of `hosts`.
+    pub(crate) fn join(&self, hosts: &[Endpoint]) -> (Pupil, Vec<Lesson>) {
+        let mut state = self.state();
+        state.told += 1;
+        let now = clock::instant();
+        let mut lessons = Vec::new();
+        for (host, endpoint) in hosts.iter().enumerate() {
+            let until = state.frozen.get(endpoint);
+            let time = until.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+            if !time.is_zero() {
+                lessons.push(Lesson::Frozen { host, time });
+            }
+        }
+        let quiet = state.quiet_until;
+        let time = quiet.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        if !time.is_zero() {
+            lessons.push(Lesson::SlowDown { time });
+        }
+        let pupil = Pupil {
+            id: state.told,
+            heard: state.told,
+        };
+        (pupil, lessons)
+    }
+
+    /// What `pupil` learnt.
+    pub(crate) fn teach(&self, pupil: &Pupil, lesson: Lesson, hosts: &[Endpoint]) {
+        let mut state = self.state();
+        let at = clock::instant();
+        let host = match lesson {
+            Lesson::Frozen { host, .. } | Lesson::Thawed { host } => hosts.get(host).cloned(),
+            Lesson::SlowDown { .. } | Lesson::BodyLimit { .. } => None,
+        };
+        match (lesson, &host) {
+            (Lesson::Frozen { time, .. }, Some(host)) => {
+                state.frozen.insert(host.clone(), at + time);
+            }
+            (Lesson::Thawed { .. }, Some(host)) => {
+                state.frozen.remove(host);
+            }
+            (Lesson::SlowDown { time }, _) => {
+                state.quiet_until = state.quiet_until.max(Some(at + time));
+            }
+            (Lesson::BodyLimit { len }, _) => {
+                state.body_limit = Some(state.body_limit.map_or(len, |known| known.min(len)));
+            }
+            _ => {}
+        }
+        state.told += 1;
+        let told = Told {
+            number: state.told,
+            by: pupil.id,
+            host,
+            lesson,
+            at,
+        };
+        state.lessons.push_back(told);
+        if state.lessons.len() > LESSONS_MAX {
+            state.lessons.pop_front();
+        }
+    }
+
+    /// What others have learnt since `pupil` asked last.
+    pub(crate) fn news(&self, pupil: &mut Pupil, hosts: &[Endpoint]) -> Vec<Lesson> {
+        let state = self.state();
+        if pupil.heard == state.told {
+            return Vec::new();
+        }
+        let now = clock::instant();
+        let fresh = state.lessons.iter();
+        let fresh = fresh.filter(|told| told.number > pupil.heard && told.by != pupil.id);
+        let news = fresh
+            .filter_map(|told| told.for_hosts(hosts, now))
+            .collect();
+        pupil.heard = state.told;
+        news
+    }
+
+    fn leave(&self) {
+        let mut state = self.state();
+        state.in_use -= 1;
+        state.admit();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn lanes(&self) -> usize {
+        match self.is_fixed {
+            true => FIXED_LANES_MAX,
+            false => self.pace.lanes().min(LANES_MAX),
+        }
+    }
+
+    /// Gives turns to those who wait, as many as there are.
+    fn admit(&mut self) {
+        while self.in_use < self.lanes() {
+            let Some(call) = self.waiting.pop_front() else {
+                return;
+            };
+            // Who does not wait any more is passed over.
+            if call.send(()).is_ok() {
+                self.in_use += 1;
+            }
+        }
+    }
+}
+
+impl Told {
+    /// The lesson in the words of an upload with these hosts; none if it is not about them.
+    fn for_hosts(&self, hosts: &[Endpoint], now: Instant) -> Option<Lesson> {
+        let index = || {
+            let host = self.host.as_ref()?;
+            hosts.iter().position(|other| other == host)
+        };
+        let left = |time: Duration| (self.at + time).saturating_duration_since(now);
+        Some(match self.lesson {
+            Lesson::Frozen { time, .. } => Lesson::Frozen {
+                host: index()?,
+                time: left(time),
+            },
+            Lesson::Thawed { .. } => Lesson::Thawed { host: index()? },
+            Lesson::SlowDown { time } => Lesson::SlowDown { time: left(time) },
+            Lesson::BodyLimit { len } => Lesson::BodyLimit { len },
+        })
+    }
+}
+
+/// Somebody who waits for a turn. Dropped after it was called, it passes the turn on.
+struct Waiting {
+    line: Line,
+    called: Option<oneshot::Receiver<()>>,
+}
+
+impl Waiting {
+    async fn called(mut self) -> Turn {
+        if let Some(called) = &mut self.called {
+            // The other half lives in the line, which this holds.
+            let _ = called.await;
+        }
+        self.called = None;
+        Turn(self.line.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(called) = &mut self.called
+            && called.try_recv().is_ok()
+        {
+            self.line.leave();
+        }
+    }
+}
