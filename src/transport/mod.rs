@@ -140,8 +140,8 @@ impl Transport {
         let is_used = connection.idle().is_some();
         let (request, fate) = outgoing(endpoint, request, source, &connection)?;
         flight.board(connection.boarding(head_len(&request)));
-        let answer = exchange(&mut connection, request).await;
-        let answer = answer.map_err(|mut unanswered| {
+        let heard = exchange(&mut connection, request).await;
+        let Heard { answer, is_whole } = heard.map_err(|mut unanswered| {
             if let Some(failure) = fate.take_failure() {
                 return failure.into();
             }
@@ -156,8 +156,8 @@ impl Transport {
         if let Some(failure) = refused(endpoint, &connection, &answer) {
             return Err(failure.into());
         }
-        // An early answer leaves half a body on the connection: it is killed.
-        if fate.is_complete() {
+        // An early answer leaves half a body on the connection: it is killed. So is one that broke.
+        if is_whole && fate.is_complete() {
             connection.rest();
             if connection.is_reusable().await {
                 self.idle.put(endpoint, connection);
@@ -241,20 +241,41 @@ fn head_len(request: &http::Request<OutgoingBody>) -> u64 {
     (line + target + headers + "\r\n".len()) as u64
 }
 
-/// One request and its whole answer.
+/// An answer, as far as it came.
+struct Heard {
+    answer: Answer,
+    /// Its body came to its end.
+    is_whole: bool,
+}
+
+/// One request and its answer.
+///
+/// A refusal counts once its head is there: a server that refuses an upload often closes with the
+/// body unread, and its reset may overtake the end of what it says. What of its words came is kept;
+/// a success that breaks off has shown nothing.
 async fn exchange(
     connection: &mut Connection,
     request: http::Request<OutgoingBody>,
-) -> Result<Answer, Unanswered> {
+) -> Result<Heard, Unanswered> {
     let sent = connection.send(request).await;
     let sent = sent.map_err(|NoAnswer { failure, unsent }| Unanswered {
         failure,
         stale: if unsent { Stale::Unsent } else { Stale::Sent },
     });
     let (head, mut body) = sent?.into_parts();
+    let is_refusal = head.status.as_u16() >= 400;
     let mut bytes = BytesMut::new();
+    let mut is_whole = true;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| connection::broken(&error))?;
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) if is_refusal => {
+                tracing::debug!("the refusal broke off: {}", connection::broken(&error));
+                is_whole = false;
+                break;
+            }
+            Err(error) => return Err(connection::broken(&error).into()),
+        };
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -267,9 +288,10 @@ async fn exchange(
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Answer {
+    let answer = Answer {
         status: head.status,
         headers: head.headers,
         body: Bytes::from(bytes),
-    })
+    };
+    Ok(Heard { answer, is_whole })
 }

@@ -42,6 +42,51 @@ async fn rude_early_answers() {
     }
 }
 
+/// The same without a length, or with a longer one than comes: the reset ends the answer. A refusal
+/// is told by its head, with the words that came; a success that breaks off stays a failure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_a_reset_ends() {
+    const WORDS: &str = "{\"error\":\"no\"}";
+    let rows = [
+        ("403 No", "", Some(403)),
+        ("413 No", "", Some(413)),
+        ("614 No", "", Some(614)),
+        ("503 No", "", Some(503)),
+        ("403 No", "Content-Length: 99\r\n", Some(403)),
+        ("403 No", "Transfer-Encoding: chunked\r\n", Some(403)),
+        ("200 OK", "", None),
+        ("200 OK", "Content-Length: 99\r\n", None),
+    ];
+    for (status, length, expected) in rows.repeat(5) {
+        let (listener, endpoint) = listen().await;
+        let peer = tokio::spawn(async move {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            peer.read_exact(&mut [0; 100]).await.unwrap();
+            let words = match length.starts_with("Transfer") {
+                true => format!("{:x}\r\n{WORDS}\r\n", WORDS.len()),
+                false => WORDS.to_owned(),
+            };
+            let answer = format!("HTTP/1.1 {status}\r\n{length}\r\n{words}");
+            peer.write_all(answer.as_bytes()).await.unwrap();
+            let socket = socket2::SockRef::from(&peer);
+            socket.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        });
+        let sent = send_from(&transport(), &endpoint, MORE_THAN_BUFFERS, endless()).await;
+        let story = format!("{status} {length}");
+        match (sent, expected) {
+            (Ok(answer), Some(expected)) => {
+                let told = (answer.status.as_u16(), &answer.body[..]);
+                assert_eq!(told, (expected, WORDS.as_bytes()), "{story}");
+            }
+            (Err(Unanswered { failure, .. }), None) => {
+                assert_eq!(failure.kind, FailureKind::Broken, "{story}: {failure}");
+            }
+            (sent, _) => panic!("{story}: {sent:?}"),
+        }
+        peer.await.unwrap();
+    }
+}
+
 /// A connection that is reset in mid-body without an answer says so, and how far it was.
 #[tokio::test]
 async fn resets_are_told() {
