@@ -287,8 +287,23 @@ pub struct Pulse {
     pub stage: Stage,
     /// Whether the other end still takes bytes: false while its receive window is closed.
     pub peer_reads: bool,
+    /// Whether nothing is outstanding and the source has the next turn.
+    pub waits_for_source: bool,
     /// The shortest round trip that its connection has shown, where that is known.
     pub round_trip: Option<Duration>,
+}
+
+impl Pulse {
+    /// An attempt so far on, of which nothing else is to be said.
+    pub fn new(stage: Stage, acknowledged_bytes: u64) -> Self {
+        Self {
+            acknowledged_bytes,
+            stage,
+            peer_reads: true,
+            waits_for_source: false,
+            round_trip: None,
+        }
+    }
 }
 
 /// What one upload learnt of the way to the service, for the others of its process.
@@ -395,6 +410,11 @@ pub enum Notice {
     },
     /// An earlier process may have stored the object with other particulars; it is committed anew.
     CommitsAnew,
+    /// The source has given nothing for a while, and its upload waits for it.
+    SourceHangs {
+        /// For how long by now.
+        waited: Duration,
+    },
     /// The form upload failed too often; the object goes in lanes.
     FormGivenUp,
     /// Nothing passes any more, and no connection opens.

@@ -5,7 +5,9 @@
 //! is silence, and pace against the pace of the line.
 //!
 //! *Time counts only while it is observed*: the gap between two pulses counts one second at most. A
-//! process that was stopped, or a machine that slept, has seen nothing and concludes nothing.
+//! process that was stopped, or a machine that slept, has seen nothing and concludes nothing. Nor does
+//! it count while everything is acknowledged and the source has not given more: a disk that hangs is
+//! no fault of the line's. That is said, and waited for; nobody but a person can mend it.
 //!
 //! *Why no slow line is killed.* Silence ends an attempt after [`Limits::stall_timeout`], which is
 //! longer than the honest silences of the slowest lines. Being slow ends it only by comparison: every
@@ -22,7 +24,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::engine::event::{AttemptId, Effect, Moment, Pulse};
+use crate::engine::event::{AttemptId, Effect, Moment, Notice, Pulse};
 use crate::engine::{Engine, Work, WorkKind};
 use crate::model::{Failure, FailureKind, Stage};
 
@@ -52,6 +54,10 @@ const LAG_FACTOR: u64 = 2;
 
 /// No attempt lags before: TCP needs some seconds to share a line.
 const LAG_MIN: Duration = Duration::from_secs(4);
+
+/// How long a source may give nothing before that is said: longer than a disk that was asleep takes to
+/// wake, shorter than a person's patience with a bar that stands still.
+const SOURCE_HANGS: Duration = Duration::from_secs(10);
 
 /// Limits of the engine's patience, each a setting.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +121,10 @@ pub(crate) struct Watch {
     answering: Duration,
     /// Observed time since anything happened, also while the line is known to be down.
     pub(crate) silence: Duration,
+    /// Observed time since it began to wait for the source.
+    hanging: Duration,
+    /// That was said.
+    hang_is_said: bool,
     /// Even shares of all that was acknowledged while this attempt was sending, in bytes.
     share: u64,
     /// The same since its last long silence.
@@ -187,15 +197,19 @@ impl Watch {
         };
         if let Some((at, last)) = self.last {
             let passed = now.since(at).min(GAP_MAX);
-            self.count(last.stage, passed, is_down);
+            self.count(&last, passed, is_down);
             if last.stage == Stage::Connecting && pulse.stage > Stage::Connecting {
                 seen.connected_after = Some(self.connecting);
             }
-            if seen.rise > 0 || last.stage != pulse.stage {
+            if seen.rise > 0 || last.stage != pulse.stage || pulse.waits_for_source {
                 let is_telling = last.stage == Stage::Sending && !self.was_down && !is_down;
                 seen.silence_ended = is_telling.then_some(self.silence);
                 self.moved();
             }
+        }
+        if !pulse.waits_for_source {
+            self.hanging = Duration::ZERO;
+            self.hang_is_said = false;
         }
         self.was_closed |= !pulse.peer_reads;
         let pulse = Pulse {
@@ -206,9 +220,13 @@ impl Watch {
         seen
     }
 
-    fn count(&mut self, stage: Stage, passed: Duration, is_down: bool) {
+    fn count(&mut self, last: &Pulse, passed: Duration, is_down: bool) {
         let blamed = if is_down { Duration::ZERO } else { passed };
-        match stage {
+        match last.stage {
+            _ if last.waits_for_source => {
+                self.hanging += passed;
+                return;
+            }
             Stage::Waiting => return,
             Stage::Connecting => self.connecting += passed,
             Stage::Sending => {
@@ -243,6 +261,12 @@ impl Watch {
             && self.acknowledged() < len / 2
             && self.sending >= LAG_MIN;
         is_slow && self.silence < SILENCE_MIN && self.stage() == Stage::Sending
+    }
+
+    /// Whether bytes of it are on the line, or could be.
+    fn is_sending(&self) -> bool {
+        let waits = self.last.is_some_and(|(_, pulse)| pulse.waits_for_source);
+        self.stage() == Stage::Sending && !waits
     }
 
     /// Why the attempt is to be given up now, if it is.
@@ -393,6 +417,7 @@ impl Engine {
     }
 
     fn judge(&mut self, now: Moment, attempt: AttemptId, is_down: bool) {
+        self.tell_hang(attempt);
         let line = self.line_bytes;
         let Some(work) = self.attempts.get_mut(&attempt) else {
             return;
@@ -421,6 +446,20 @@ impl Engine {
         }
     }
 
+    /// Says that the source hangs, once for all attempts that wait for it.
+    fn tell_hang(&mut self, attempt: AttemptId) {
+        let is_said = self.attempts.values().any(|work| work.watch.hang_is_said);
+        let Some(work) = self.attempts.get_mut(&attempt) else {
+            return;
+        };
+        let waited = work.watch.hanging;
+        if waited >= SOURCE_HANGS && !is_said {
+            work.watch.hang_is_said = true;
+            let notice = Notice::SourceHangs { waited };
+            self.effects.push_back(Effect::Notice(notice));
+        }
+    }
+
     /// An attempt that carried `len` bytes was answered: what no pulse had told yet was acknowledged
     /// too.
     pub(crate) fn share_rest(&mut self, work: &Work, len: u64) {
@@ -435,9 +474,7 @@ impl Engine {
         }
         self.line_bytes += rise;
         self.sizer.carried(rise);
-        let sends = |id: &AttemptId, work: &Work| {
-            whose != Some(*id) && work.watch.stage() == Stage::Sending
-        };
+        let sends = |id: &AttemptId, work: &Work| whose != Some(*id) && work.watch.is_sending();
         let others = self.attempts.iter().filter(|(id, work)| sends(id, work));
         let share = rise / (others.count() as u64 + 1);
         for (id, work) in &mut self.attempts {

@@ -19,6 +19,8 @@ pub(crate) type SourceStream = Pin<Box<dyn Stream<Item = Result<Bytes, Failure>>
 pub(crate) struct BodyFate {
     /// Everything was handed to the connection.
     complete: Arc<AtomicBool>,
+    /// The connection would take more, and the source has not given it.
+    waits: Arc<AtomicBool>,
     /// Why the source gave up, if it did.
     failure: Arc<Mutex<Option<Failure>>>,
 }
@@ -27,6 +29,11 @@ impl BodyFate {
     /// Whether the connection took everything.
     pub(crate) fn is_complete(&self) -> bool {
         self.complete.load(Ordering::Acquire)
+    }
+
+    /// Whether the source's bytes are waited for.
+    pub(crate) fn waits_for_source(&self) -> bool {
+        self.waits.load(Ordering::Acquire)
     }
 
     fn complete(&self) {
@@ -107,6 +114,7 @@ impl OutgoingBody {
             Some(source) => source.as_mut().poll_next(context),
             None => Poll::Ready(None),
         };
+        self.fate.waits.store(next.is_pending(), Ordering::Release);
         match next {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(bytes))) if bytes.len() as u64 <= self.source_rest => {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::model::{Body, Endpoint, Request, Stage, Trace};
+use crate::transport::body::BodyFate;
 use crate::transport::wire::Gauge;
 
 /// A request on its way. Clones watch the same one.
@@ -26,6 +27,10 @@ struct State {
     /// Bytes of the body known to be acknowledged. Never falls, unless the request begins again.
     acknowledged: u64,
     all_acknowledged: Option<Instant>,
+    /// Nothing that was handed over so far is outstanding.
+    is_caught_up: bool,
+    /// An answer was read.
+    is_answered: bool,
 }
 
 /// The connection it took.
@@ -36,6 +41,7 @@ struct Leg {
     proxy: Option<String>,
     is_reused: bool,
     gauge: Arc<dyn Gauge>,
+    fate: BodyFate,
     /// Bytes that HTTP has written to the connection.
     written: Arc<AtomicU64>,
     /// The counts when the request began; a kept connection has served others.
@@ -56,6 +62,9 @@ pub(crate) struct Sample {
     pub(crate) peer_reads: bool,
     /// The shortest round trip of the connection.
     pub(crate) round_trip: Option<Duration>,
+    /// Nothing is outstanding, and what comes next is the source's turn: its bytes, or, once an
+    /// answer was read, a look at it.
+    pub(crate) waits_for_source: bool,
 }
 
 /// The connection that a request is about to take.
@@ -80,6 +89,8 @@ impl Flight {
             leg: None,
             acknowledged: 0,
             all_acknowledged: None,
+            is_caught_up: false,
+            is_answered: false,
         })))
     }
 
@@ -99,11 +110,13 @@ impl Flight {
             leg: None,
             acknowledged: 0,
             all_acknowledged: None,
+            is_caught_up: false,
+            is_answered: false,
         };
     }
 
-    /// It has a connection.
-    pub(super) fn board(&self, boarding: Boarding) {
+    /// It has a connection; `fate` is its body's.
+    pub(super) fn board(&self, boarding: Boarding, fate: BodyFate) {
         let written_before = boarding.written.load(Ordering::Relaxed);
         let raw_before = boarding.gauge.written();
         self.lock().leg = Some(Leg {
@@ -112,6 +125,7 @@ impl Flight {
             proxy: boarding.proxy,
             is_reused: boarding.is_reused,
             gauge: boarding.gauge,
+            fate,
             written: boarding.written,
             written_before,
             raw_before,
@@ -122,6 +136,7 @@ impl Flight {
     /// An answer came: whatever the kernel says, the server has what it wanted.
     pub(super) fn answered(&self, took_all: bool) {
         let mut state = self.lock();
+        state.is_answered = true;
         if took_all {
             state.acknowledged = state.body_len;
             state.all_acknowledged.get_or_insert_with(clock::instant);
@@ -139,6 +154,7 @@ impl Flight {
             source_bytes: state.acknowledged.min(end) - state.acknowledged.min(state.source_offset),
             peer_reads: state.leg.as_ref().is_none_or(|leg| leg.gauge.peer_reads()),
             round_trip: state.leg.as_ref().and_then(|leg| leg.gauge.round_trip()),
+            waits_for_source: state.waits_for_source(),
         }
     }
 
@@ -189,6 +205,11 @@ impl State {
         }
     }
 
+    fn waits_for_source(&self) -> bool {
+        let body_waits = |leg: &Leg| leg.fate.waits_for_source();
+        self.is_answered || (self.is_caught_up && self.leg.as_ref().is_some_and(body_waits))
+    }
+
     /// Takes note of what the kernel says.
     fn look(&mut self) {
         let Some(leg) = &self.leg else { return };
@@ -198,6 +219,7 @@ impl State {
         // Encryption keeps some back and adds a little to each piece: what is acknowledged of its
         // bytes is the same share of ours.
         let everything = raw >= written && raw_acknowledged >= raw;
+        self.is_caught_up = everything;
         let acknowledged = match everything {
             true => written,
             false => share(written, raw_acknowledged, raw),
@@ -268,14 +290,15 @@ mod tests {
             after: Bytes::from(vec![0; 100]),
         });
         flight.begin(&endpoint, &request);
-        flight.board(Boarding {
+        let boarding = Boarding {
             address: "192.0.2.1:80".to_owned(),
             proxy: None,
             is_reused: true,
             gauge: Arc::<ByHand>::clone(&gauge),
             written: Arc::clone(&written),
             head_len: 10,
-        });
+        };
+        flight.board(boarding, BodyFate::default());
         // HTTP has written, the socket has written, the other end has acknowledged → of the body, of
         // the source, all of it.
         let rows = [

@@ -139,7 +139,7 @@ impl Transport {
         };
         let is_used = connection.idle().is_some();
         let (request, fate) = outgoing(endpoint, request, source, &connection)?;
-        flight.board(connection.boarding(head_len(&request)));
+        flight.board(connection.boarding(head_len(&request)), fate.clone());
         let heard = exchange(&mut connection, request).await;
         let Heard { answer, is_whole } = heard.map_err(|mut unanswered| {
             if let Some(failure) = fate.take_failure() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -279,6 +279,48 @@ async fn the_sources_failures_are_its_own() {
         assert!(failure.message.contains(expected), "{failure}");
         drop(listener);
     }
+}
+
+/// A request shows when it waits for its source: not while the other end has yet to acknowledge what
+/// it was given, and again once an answer is there.
+#[tokio::test]
+async fn waits_for_the_source_are_shown() {
+    let (listener, endpoint) = listen().await;
+    const LEN: u64 = 100_000;
+    let (more, gate) = tokio::sync::oneshot::channel::<()>();
+    let hanging = stream::once(async {
+        gate.await.unwrap();
+        Ok(Bytes::from_static(b"cde"))
+    });
+    let first = stream::once(async { Ok(Bytes::from(vec![b'x'; LEN as usize])) });
+    let source: SourceStream = Box::pin(first.chain(hanging));
+    let flight = Flight::new();
+    let transport = transport();
+    let sending = transport.send(
+        &endpoint,
+        upload(LEN + 3),
+        Some(source),
+        Reuse::Any,
+        &flight,
+    );
+    let watching = async {
+        let (mut peer, _) = listener.accept().await.unwrap();
+        while !flight.sample().waits_for_source {
+            tokio::task::yield_now().await;
+        }
+        assert!(flight.sample().source_bytes >= LEN);
+        more.send(()).unwrap();
+        read_request(&mut peer).await;
+        assert!(
+            !flight.sample().waits_for_source,
+            "the answer is the peer's"
+        );
+        peer.write_all(OK).await.unwrap();
+    };
+    let both = async { tokio::join!(sending, watching) };
+    let (sent, ()) = tokio::time::timeout(PATIENCE, both).await.expect("an end");
+    assert_eq!(sent.unwrap().status.as_u16(), 200);
+    assert!(flight.sample().waits_for_source, "what follows is ours");
 }
 
 /// Nobody there, and TLS where there is none: both say that nothing was sent.

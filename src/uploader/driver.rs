@@ -210,6 +210,7 @@ impl Work {
                     acknowledged_bytes: sample.acknowledged_bytes,
                     stage: sample.stage,
                     peer_reads: sample.peer_reads,
+                    waits_for_source: sample.waits_for_source,
                     round_trip: sample.round_trip,
                 },
             }

@@ -35,6 +35,7 @@ use crate::engine::plan::{self, Wishes};
 use crate::engine::record::{Checkpoint, Digest};
 use crate::engine::{Engine, Limits};
 use crate::error::Error;
+use crate::error::words::time;
 use crate::events::{Event, Listener};
 use crate::kodo::Commit;
 use crate::model::{Bucket, Endpoint};
@@ -221,6 +222,11 @@ fn hear(notice: &Notice, meter: &Meter) {
              variables; it is stored anew"
                 .to_owned(),
         ),
+        Notice::SourceHangs { waited } => Event::Notice(format!(
+            "the source has given nothing for {}; the upload waits for it (a disk or a network \
+             drive that hangs?)",
+            time(*waited)
+        )),
         Notice::FormGivenUp => {
             Event::Notice("one request for all failed; the file goes in lanes".to_owned())
         }

@@ -63,12 +63,7 @@ fn slow_is_a_contact() {
                 Some(Effect::Send { attempt, .. }) => {
                     let pulse = Event::Pulse {
                         attempt,
-                        pulse: Pulse {
-                            acknowledged_bytes,
-                            stage: Stage::Sending,
-                            peer_reads: true,
-                            round_trip: None,
-                        },
+                        pulse: Pulse::new(Stage::Sending, acknowledged_bytes),
                     };
                     engine.handle(now, pulse);
                     now = now.after(Duration::from_secs(seconds));

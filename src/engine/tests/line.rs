@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::event::{AttemptId, Effect, Event, Found, Moment, Outcome, Pulse};
+use crate::engine::event::{AttemptId, Effect, Event, Found, Moment, Notice, Outcome, Pulse};
 use crate::engine::plan::{Known, Protocol, Wishes};
 use crate::engine::record::{Checkpoint, Digest, Receipt};
 use crate::engine::tests::world::{MIB, attempt_of, wishes};
@@ -47,6 +47,9 @@ pub(crate) enum Fate {
     Unanswered(u64),
     /// The other end's window is closed.
     Closed,
+    /// Everything that was handed over is acknowledged, and the source gives nothing more; or the
+    /// answer is there, and the source is looked at.
+    Reading,
     /// There is no connection yet.
     Connecting,
 }
@@ -55,6 +58,7 @@ pub(crate) enum Fate {
 pub(crate) struct Ran {
     pub(crate) outcome: Option<Outcome>,
     pub(crate) given_up: Vec<(Duration, Failure)>,
+    pub(crate) notices: Vec<Notice>,
     pub(crate) ended: Duration,
 }
 
@@ -90,6 +94,7 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
             ran: Ran {
                 outcome: None,
                 given_up: Vec::new(),
+                notices: Vec::new(),
                 ended: Duration::ZERO,
             },
             fate,
@@ -126,6 +131,10 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
                     assert!(known, "given up twice: {why}");
                     self.flights.retain(|it| it.attempt != *attempt);
                     self.ran.given_up.push((self.now.0, why.clone()));
+                    None
+                }
+                Effect::Notice(notice) => {
+                    self.ran.notices.push(notice.clone());
                     None
                 }
                 Effect::Record { id, .. } => Some(Event::Recorded { id: *id }),
@@ -168,10 +177,12 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
                 is_commit: matches!(flight.effect, Effect::Commit { .. }),
             };
             let fate = (self.fate)(&tick);
+            let waits_for_source = matches!(fate, Fate::Reading);
             let (more, answers, peer_reads) = match fate {
                 Fate::Carried(more) => (more, true, true),
                 Fate::Unanswered(more) => (more, false, true),
                 Fate::Closed => (0, true, false),
+                Fate::Reading => (0, false, true),
                 Fate::Connecting => continue,
             };
             flight.carried = (flight.carried + more).min(flight.len);
@@ -183,10 +194,9 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
             let pulse = Event::Pulse {
                 attempt: flight.attempt,
                 pulse: Pulse {
-                    acknowledged_bytes: flight.carried,
-                    stage,
                     peer_reads,
-                    round_trip: None,
+                    waits_for_source,
+                    ..Pulse::new(stage, flight.carried)
                 },
             };
             self.engine.handle(self.now, pulse);

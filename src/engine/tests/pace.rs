@@ -124,12 +124,7 @@ fn answered(attempt: AttemptId) -> Event {
 fn pulse(attempt: AttemptId, acknowledged_bytes: u64) -> Event {
     Event::Pulse {
         attempt,
-        pulse: Pulse {
-            acknowledged_bytes,
-            stage: Stage::Sending,
-            peer_reads: true,
-            round_trip: None,
-        },
+        pulse: Pulse::new(Stage::Sending, acknowledged_bytes),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Deadlines: what ends an attempt and what must not, on lines that are modelled second by second.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::engine::Limits;
@@ -249,6 +250,54 @@ fn a_pause_that_the_stall_timeout_allows() {
     }
 }
 
+/// A source that gives nothing for ten minutes, at any point of a segment, is waited for and said
+/// once. The line's own silences count all the same, before and after.
+#[test]
+fn a_source_that_hangs_is_no_dead_line() {
+    const HANG: Range<Duration> = seconds(25)..seconds(625);
+    type Hangs = fn(&Tick) -> bool;
+    let rows: [(&str, Protocol, Hangs); 4] = [
+        ("in a segment", Protocol::Blocks, |tick| tick.carried > 0),
+        ("all lanes", Protocol::Blocks, |_| true),
+        ("a form", Protocol::Form, |_| true),
+        ("a look behind an answer", Protocol::Parts, |tick| {
+            tick.carried == tick.len
+        }),
+    ];
+    let hard = Limits {
+        part_timeout: Some(seconds(600)),
+        ..Limits::default()
+    };
+    for (story, protocol, hangs) in rows {
+        for limits in [Limits::default(), hard] {
+            let ran = Line::new(protocol, MIB, limits, |tick: &Tick| {
+                match HANG.contains(&tick.at) && hangs(tick) {
+                    true => Fate::Reading,
+                    false => Fate::Carried(8_000),
+                }
+            })
+            .run();
+            assert_done(story, &ran);
+            let said = ran.notices.iter();
+            let said = said.filter(|notice| matches!(notice, Notice::SourceHangs { .. }));
+            assert_eq!(said.count(), 1, "{story}: {:?}", ran.notices);
+        }
+    }
+    let ran = blocks(MIB, Limits::default(), |tick| match tick.at {
+        at if HANG.contains(&at) => Fate::Reading,
+        at if at < HANG.start => Fate::Carried(2_000),
+        _ => Fate::Carried(0),
+    });
+    let setting = "30 s (stall_timeout)";
+    assert_given_up(
+        "a dead line behind it",
+        &ran,
+        655,
+        FailureKind::Stalled,
+        setting,
+    );
+}
+
 /// A connection that is being made has no deadline here: whoever makes it has one.
 #[test]
 fn connecting_takes_its_time() {
@@ -289,12 +338,7 @@ fn an_attempt_is_given_up_once() {
     let pulse = |at: u64| {
         let pulse = Event::Pulse {
             attempt,
-            pulse: Pulse {
-                acknowledged_bytes: 0,
-                stage: Stage::Sending,
-                peer_reads: true,
-                round_trip: None,
-            },
+            pulse: Pulse::new(Stage::Sending, 0),
         };
         (Moment(seconds(at)), pulse)
     };

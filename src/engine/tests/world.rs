@@ -177,12 +177,7 @@ impl World {
             }
             self.deliver(Some(Event::Pulse {
                 attempt,
-                pulse: Pulse {
-                    acknowledged_bytes: 0,
-                    stage: Stage::Answering,
-                    peer_reads: true,
-                    round_trip: None,
-                },
+                pulse: Pulse::new(Stage::Answering, 0),
             }));
         }
         panic!("something hangs for ever\n{}", self.story());
