@@ -6,6 +6,7 @@ use crate::client::Uploader;
 use crate::client::put::account;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
+use crate::events::Listener;
 use crate::journal::header::Target;
 use crate::kodo::multipart::{self, Upload, UploadId};
 use crate::model::{Failure, FailureKind};
@@ -20,7 +21,10 @@ impl Uploader {
     pub(crate) async fn is_home_of(&self, target: &Target) -> bool {
         let inner = &self.inner;
         let store = inner.memory.store_name.clone();
-        let access = self.access().await.and_then(|access| account(&access));
+        let access = self
+            .access(&Listener::default())
+            .await
+            .and_then(|access| account(&access));
         store.unwrap_or_else(|| inner.hosts.store()) == target.store
             && access.is_ok_and(|key| key.as_str() == target.access_key)
     }
@@ -30,7 +34,7 @@ impl Uploader {
     pub(crate) async fn abort(&self, target: &Target, upload_id: &str) -> Result<(), Error> {
         let inner = &self.inner;
         let (bucket, key) = (&target.bucket, target.key.as_ref());
-        let access = self.access().await?;
+        let access = self.access(&Listener::default()).await?;
         let access_key = account(&access)?;
         let now = clock::wall();
         let permit = Permit::new(access, bucket, key, false, 0, now)?;

@@ -107,8 +107,11 @@ impl UploaderBuilder {
     /// another machine.
     ///
     /// Asked once for each upload, and again when the service refuses a token. All of an upload's
-    /// tokens must be for the same bucket and policy. An error's text reaches the log and the
-    /// upload's error, so it must hold nothing secret.
+    /// tokens must be for the same bucket and policy. Each answer may take as long as the
+    /// [`response_timeout`](Self::response_timeout); one that does not come, is an error, panics or is
+    /// no token is asked for again, five times in all over some seconds, within the
+    /// [`retry_budget`](Self::retry_budget). An error's text reaches events and the upload's error, so
+    /// it must hold nothing secret. It must not block its thread.
     pub fn token_provider<F, Answer, Failed>(mut self, ask: F) -> Self
     where
         F: Fn() -> Answer + Send + Sync + 'static,
@@ -219,7 +222,8 @@ impl UploaderBuilder {
         self
     }
 
-    /// How long to go on without anything being acknowledged; 15 min unless set.
+    /// How long to go on without anything being acknowledged; 15 min unless set, at least 10 ms. A
+    /// service that asks for a longer wait than is left of it (`Retry-After`) ends the upload at once.
     pub fn retry_budget(mut self, limit: Duration) -> Self {
         self.retry_budget = Some(limit);
         self
@@ -364,7 +368,7 @@ impl UploaderBuilder {
                 },
                 credentials: self.keys()?,
                 token,
-                provider: self.provider.clone(),
+                provider: self.provider.clone().map(|it| it.within(&limits)),
                 transport,
                 line: Line::new(&Known::default(), self.window.is_some()),
                 api,

@@ -25,6 +25,7 @@ use crate::client::put::What;
 use crate::clock;
 use crate::engine::Limits;
 use crate::error::{Error, ErrorKind};
+use crate::events::Listener;
 use crate::kodo::manage::{self, ListPage, ListQuery, ObjectInfo, PAGE_LEN_MAX};
 use crate::kodo::{Credentials, UploadToken};
 use crate::model::{Answer, Bucket, FailureKind, ObjectKey, Request};
@@ -171,10 +172,11 @@ impl Uploader {
     }
 
     /// By what right an upload is made: a provider goes before a ready token, and that before keys.
-    async fn access(&self) -> Result<Access, Error> {
+    /// A provider that has to be asked again is told to `listener`.
+    async fn access(&self, listener: &Listener) -> Result<Access, Error> {
         let inner = &self.inner;
         if let Some(provider) = &inner.provider {
-            let first = provider.token().await?;
+            let first = provider.token(|event| listener.tell(event)).await?;
             return Ok(Access::Provider(provider.clone(), Box::new(first)));
         }
         match (&inner.token, &inner.credentials) {

@@ -10,7 +10,7 @@ use crate::client::Uploader;
 use crate::client::hosts::Role;
 use crate::client::memory::Errand;
 use crate::clock;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, RUN_AGAIN};
 use crate::events::{Event, Listener};
 use crate::kodo::{AccessKey, Commit, CommitError};
 use crate::model::{Bucket, Endpoint, ObjectKey};
@@ -175,7 +175,10 @@ impl Put {
         let source = source.map_err(|failure| Error::from_failure("open the file", failure))?;
         let size = source.len();
         let inner = &self.uploader.inner;
-        let access = self.uploader.access().await?;
+        let access = tokio::select! {
+            access = self.uploader.access(&self.listener) => access?,
+            () = self.stop.stopped() => return Err(stopped()),
+        };
         let access_key = account(&access)?;
         let now = clock::wall();
         let permit = Permit::new(access, &bucket, key.as_ref(), self.insert_only, size, now)?;
@@ -293,6 +296,11 @@ impl IntoFuture for Put {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.run())
     }
+}
+
+/// What became of an upload that was stopped while somebody was asked for its token.
+fn stopped() -> Error {
+    Error::new(ErrorKind::Interrupted, "stopped before anything was sent").next(RUN_AGAIN)
 }
 
 /// The access key that the bucket query names.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::event::{AttemptId, Effect, HostIndex, Lesson, Moment, Notice};
+use crate::engine::patience::seconds;
 use crate::engine::{Engine, Work, WorkKind, retry};
 use crate::model::{Failure, FailureKind};
 
@@ -75,7 +76,8 @@ impl Engine {
         self.hosts.choose(now, is_busy)
     }
 
-    /// How long to wait after a failure, said to whoever listens.
+    /// How long to wait after a failure, said to whoever listens. The end instead, where the service
+    /// asks for more patience than there is.
     pub(crate) fn wait_after(
         &mut self,
         now: Moment,
@@ -84,11 +86,20 @@ impl Engine {
         lane: Option<u64>,
         skip: bool,
     ) -> Moment {
-        let wait = if skip {
+        let mut wait = if skip {
             Duration::ZERO
         } else {
             self.backoff.wait(failures, &failure)
         };
+        let left = self.budget.left(now);
+        if let Some(asked) = failure.retry_after.filter(|_| !skip && wait > left) {
+            // What may have happened is looked for to the end: then only the wait is cut.
+            if self.unclear.is_none() {
+                self.give_up(now, asks_too_much(failure, asked, left), true);
+                return now.after(wait);
+            }
+            wait = left;
+        }
         let notice = Notice::Retrying {
             failure,
             lane,
@@ -142,6 +153,17 @@ impl Engine {
             && self.budget.has_no_contact(now)
             && (work.kind == WorkKind::Stat || self.hosts.all_failed())
     }
+}
+
+/// `failure` with what stands against waiting for as long as the service asks.
+fn asks_too_much(mut failure: Failure, asked: Duration, left: Duration) -> Failure {
+    let (asked, left) = (seconds(asked), seconds(left));
+    let said = &failure.message;
+    failure.message = format!(
+        "{said}; the service asks to wait {asked}, longer than what is left of the retry_budget \
+         ({left})"
+    );
+    failure
 }
 
 /// Whether the service itself said this. A genuine answer names its request; one that knows no such

@@ -487,7 +487,7 @@ impl Engine {
 }
 
 /// `time` for people.
-fn seconds(time: Duration) -> String {
+pub(crate) fn seconds(time: Duration) -> String {
     match time.subsec_millis() {
         0 => format!("{} s", time.as_secs()),
         _ => format!("{:.1} s", time.as_secs_f64()),

@@ -11,7 +11,9 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 /// Longest wait between attempts. Source: the same table.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// Longest `Retry-After` that is honoured; a longer one is a mistake or an attack.
+/// Longest `Retry-After` that is honoured; a longer one is a mistake or an attack. One that is longer
+/// than what is left of the budget ends the upload: to ask earlier would be refused, and to wait
+/// longer is not allowed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
 /// How long to go on while nothing of the service's was ever heard. Long enough for a line that is
@@ -194,6 +196,11 @@ impl Budget {
         !self.heard
             && self.failures >= CONTACT_ATTEMPTS_MIN
             && now.since(self.alone_since) >= CONTACT_BUDGET.min(self.allowed)
+    }
+
+    /// What is left of it.
+    pub(crate) fn left(&self, now: Moment) -> Duration {
+        self.allowed.saturating_sub(now.since(self.last_progress))
     }
 
     /// Whether it is used up.

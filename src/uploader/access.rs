@@ -1,15 +1,15 @@
 //! By what right an upload is made: keys that sign a token for every request, or a ready token.
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::clock;
 use crate::error::{Error, ErrorKind};
+use crate::events::Event;
 use crate::kodo::{AnswerForm, Credentials, PutPolicy, Scope, UploadToken};
 use crate::model::{Bucket, ObjectKey};
+use crate::uploader::provider::TokenProvider;
 
 /// Shortest life of a token that we sign, in seconds: clocks are wrong by minutes, rarely more.
 const TOKEN_LIFE_MIN: u64 = 60 * 60;
@@ -29,38 +29,6 @@ pub(crate) enum Access {
     Token(Box<UploadToken>),
     /// Somebody who signs tokens when asked, and the first one.
     Provider(TokenProvider, Box<UploadToken>),
-}
-
-/// What a provider of tokens answers: a token as text, or why there is none.
-type Provided = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
-
-/// Asks somebody else for upload tokens, so that the secret key can live on another machine.
-#[derive(Clone)]
-pub(crate) struct TokenProvider(Arc<dyn Fn() -> Provided + Send + Sync>);
-
-impl TokenProvider {
-    /// A provider that calls `ask` each time.
-    pub(crate) fn new(ask: impl Fn() -> Provided + Send + Sync + 'static) -> Self {
-        Self(Arc::new(ask))
-    }
-
-    /// A token, fresh from the provider.
-    pub(crate) async fn token(&self) -> Result<UploadToken, Error> {
-        let refused = |why: String| {
-            Error::new(
-                ErrorKind::Unauthorized,
-                format!("the token provider gave no token: {why}"),
-            )
-        };
-        let text = (self.0)().await.map_err(refused)?;
-        UploadToken::parse(&text).map_err(|error| refused(error.to_string()))
-    }
-}
-
-impl fmt::Debug for TokenProvider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenProvider")
-    }
 }
 
 /// A clock is called wrong from this difference on: the service allows 15 minutes, and a slow answer
@@ -127,21 +95,21 @@ impl Permit {
     }
 
     /// A token was refused: whether there is another. Own keys sign a fresh one, by the service's
-    /// clock if ours is far from it; a provider is asked.
-    pub(crate) async fn renew(&self) -> bool {
+    /// clock if ours is far from it; a provider is asked. `say` is told of a provider's failures.
+    pub(crate) async fn renew(&self, say: impl Fn(&Event)) -> bool {
         match &self.access {
             Access::Token(_) => false,
             Access::Keys(_) => {
                 self.mend_clock();
                 true
             }
-            Access::Provider(provider, _) => match provider.token().await {
+            Access::Provider(provider, _) => match provider.token(&say).await {
                 Ok(token) => {
                     *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
                     true
                 }
                 Err(error) => {
-                    tracing::warn!("{error}");
+                    say(&Event::Notice(error.to_string()));
                     false
                 }
             },

@@ -94,7 +94,7 @@ impl Executor {
             Effect::Probe { attempt, host } => {
                 or_failed(attempt, &flying, self.probe(attempt, host).await)
             }
-            Effect::RenewToken => match self.permit.renew().await {
+            Effect::RenewToken => match self.permit.renew(|event| self.meter.tell(event)).await {
                 true => Event::TokenRenewed,
                 false => Event::TokenUnavailable,
             },

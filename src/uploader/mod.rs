@@ -15,6 +15,7 @@ mod line;
 mod meter;
 mod parts;
 mod proof;
+mod provider;
 mod recorder;
 mod settle;
 mod tally;
@@ -22,9 +23,10 @@ mod watch;
 
 use std::sync::Arc;
 
-pub(crate) use access::{Access, Permit, TokenProvider};
+pub(crate) use access::{Access, Permit};
 pub(crate) use effects::random_bytes;
 pub(crate) use line::Line;
+pub(crate) use provider::TokenProvider;
 pub(crate) use recorder::Recorder;
 pub(crate) use settle::Outcome;
 

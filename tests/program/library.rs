@@ -225,6 +225,7 @@ fn token_provider() {
     let server = Server::new();
     let builder = Uploader::builder().endpoint(server.server.url());
     let nobody = || async { Err::<String, _>("the signer is on holiday") };
+    let builder = builder.retry_budget(std::time::Duration::from_millis(100));
     let uploader = builder.token_provider(nobody).build().unwrap();
     let error = server
         .runtime

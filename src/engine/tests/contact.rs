@@ -6,7 +6,7 @@ use crate::engine::event::{Effect, Event, Moment, Outcome, Pulse};
 use crate::engine::plan::{Layout, Protocol};
 use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
 use crate::engine::retry::Budget;
-use crate::engine::tests::bounds::{STEPS_MAX, failure, job, run_from, succeed};
+use crate::engine::tests::bounds::{STEPS_MAX, failure, job, run, run_from, succeed};
 use crate::engine::tests::world::{MIB, attempt_of};
 use crate::engine::{Engine, Limits};
 use crate::model::{Failure, FailureKind, Stage};
@@ -184,6 +184,65 @@ fn looks_that_fail() {
         let count = looks.count();
         assert!((least..=most).contains(&count), "{kind:?}: {count} looks");
     }
+}
+
+/// A service that asks for more patience than is left is not asked again, and that is said. What may
+/// have happened is looked for all the same: there the wait is cut.
+#[test]
+fn retry_after_and_the_budget() {
+    let asks = |kind, seconds| {
+        let mut failure = failure(kind)?;
+        failure.request_id = Some("r".into());
+        failure.retry_after = Some(Duration::from_secs(seconds));
+        Some(failure)
+    };
+    // What is refused, for how long, how often → after how many seconds it ends, and what is said.
+    let rows: [(FailureKind, u64, usize, u64, &str); 4] = [
+        (FailureKind::Throttled, 300, 2, 600, ""),
+        (
+            FailureKind::Server,
+            400,
+            usize::MAX,
+            800,
+            "wait 400 s, longer than what is left of the retry_budget (100 s)",
+        ),
+        (
+            FailureKind::Throttled,
+            9999,
+            usize::MAX,
+            600,
+            "wait 9999 s, longer than what is left of the retry_budget (300 s)",
+        ),
+        (FailureKind::Throttled, 900, 1, 600, ""),
+    ];
+    for (kind, asked, times, ends, said) in rows {
+        let mut refused = 0;
+        let ran = run(job(Protocol::Blocks, MIB), |effect| {
+            let is_segment = matches!(effect, Effect::Send { .. });
+            refused += usize::from(is_segment);
+            (is_segment && refused <= times).then(|| asks(kind.clone(), asked))?
+        });
+        let story = format!("{kind:?} {asked}: {:?} {:?}", ran.ended, ran.outcome);
+        assert_eq!(ran.ended.0.as_secs(), ends, "{story}");
+        match &ran.outcome {
+            Outcome::Failed { failure, again } => {
+                assert!(*again && failure.message.contains(said), "{story}");
+                assert!(!said.is_empty(), "{story}");
+            }
+            outcome => assert!(said.is_empty() && *outcome == Outcome::Done, "{story}"),
+        }
+    }
+    let ran = run(job(Protocol::Form, 1000), |effect| match effect {
+        Effect::Commit { .. } => asks(FailureKind::Server, 590),
+        Effect::Stat { .. } => asks(FailureKind::Throttled, 590),
+        _ => None,
+    });
+    assert!(
+        matches!(ran.outcome, Outcome::Unknown(_)),
+        "{:?}",
+        ran.outcome
+    );
+    assert_eq!(ran.ended.0.as_secs(), 900);
 }
 
 /// Time in which bytes were acknowledged is no time without progress, however many lanes tell of it;
