@@ -314,10 +314,13 @@ impl UploaderBuilder {
         let tls = self.tls.client_config();
         let tls = tls.map_err(|failure| config(failure.message))?;
         let connect_timeout = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+        let stall_timeout = self.stall_timeout;
+        let stall_timeout = stall_timeout.unwrap_or(Limits::default().stall_timeout);
         let transport = Transport::new(Arc::new(Internet::new(
             Arc::new(tls.clone()),
             proxies.clone(),
             connect_timeout,
+            stall_timeout,
         )));
         self.over(transport, Api::new(tls, proxies, connect_timeout))
     }

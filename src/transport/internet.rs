@@ -22,16 +22,24 @@ pub(crate) struct Internet {
     tls: TlsConnector,
     proxies: Proxies,
     limit: Duration,
+    stall_timeout: Duration,
 }
 
 impl Internet {
     /// `connect_timeout` is for each step of its own: the name, each address, the proxy's consent,
-    /// TLS.
-    pub(crate) fn new(tls: Arc<ClientConfig>, proxies: Proxies, connect_timeout: Duration) -> Self {
+    /// TLS. `stall_timeout` is how long a request may wait for an acknowledgement: the kernel must not
+    /// end it before.
+    pub(crate) fn new(
+        tls: Arc<ClientConfig>,
+        proxies: Proxies,
+        connect_timeout: Duration,
+        stall_timeout: Duration,
+    ) -> Self {
         Self {
             tls: TlsConnector::from(tls),
             proxies,
             limit: connect_timeout,
+            stall_timeout,
         }
     }
 }
@@ -223,7 +231,7 @@ impl Internet {
         let (address, stream) = raced
             .await
             .map_err(|failed| Why::connect(reasons(failed)))?;
-        let socket = Socket::new(stream);
+        let socket = Socket::new(stream, self.stall_timeout);
         Ok(Leg {
             gauge: socket.gauge(),
             stream: Box::new(socket),

@@ -14,11 +14,14 @@ use tokio::net::TcpStream;
 
 use crate::transport::wire::Gauge;
 
-/// How long the kernel may wait for an acknowledgement before it gives the connection up. A line
-/// that is down for minutes comes back, and our own deadlines are shorter; libraries set 30 s here
-/// and kill uploads that would have finished.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long the kernel may wait for an acknowledgement before it gives the connection up, at least. A
+/// line that is down for minutes comes back; libraries set 30 s here and kill uploads that would have
+/// finished.
+const USER_TIMEOUT_MIN: Duration = Duration::from_secs(600);
+
+/// The same in stall limits: who waits for a peer that does not read must end it, not the kernel, whose
+/// clock runs from the last byte that was taken.
+const USER_TIMEOUT_STALLS: u32 = 2;
 
 /// Silence after which the kernel asks whether the peer is still there: below the 60 s after which
 /// common NATs and balancers forget an idle connection.
@@ -73,8 +76,9 @@ struct Shared {
 
 impl Socket {
     /// Takes a connection and sets its options. One that does not take an option works without it.
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        if let Err(error) = tune(&stream) {
+    /// `stall_timeout` is how long its requests may wait for an acknowledgement.
+    pub(crate) fn new(stream: TcpStream, stall_timeout: Duration) -> Self {
+        if let Err(error) = tune(&stream, user_timeout(stall_timeout)) {
             tracing::debug!(%error, "a socket option was refused");
         }
         Self(Arc::new(Shared {
@@ -157,18 +161,28 @@ impl Shared {
     }
 }
 
+/// `TCP_USER_TIMEOUT` where requests may stall for `stall_timeout`: never the shorter of the two.
+fn user_timeout(stall_timeout: Duration) -> Duration {
+    let stalls = stall_timeout.saturating_mul(USER_TIMEOUT_STALLS);
+    // The kernel takes a positive int of milliseconds.
+    let most = Duration::from_millis(i32::MAX.unsigned_abs().into());
+    stalls.clamp(USER_TIMEOUT_MIN, most)
+}
+
 /// Sets the options of the upload plane (design, section 3).
-fn tune(stream: &TcpStream) -> io::Result<()> {
+fn tune(stream: &TcpStream, user_timeout: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
-        socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
+        socket.set_tcp_user_timeout(Some(user_timeout))?;
         socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_LEN)?;
     }
     #[cfg(target_os = "linux")]
     info::retransmit_within(stream, CALM);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = user_timeout;
     #[cfg(not(target_os = "linux"))]
     socket.set_send_buffer_size(SEND_BUFFER_LEN)?;
     Ok(())
@@ -323,5 +337,32 @@ mod info {
             )
         };
         tracing::trace!(result, "TCP_RTO_MAX_MS");
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What the kernel is told, for each stall limit.
+    #[tokio::test]
+    async fn the_kernel_is_more_patient() {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let rows = [
+            (Duration::from_secs(30), minutes(10)),
+            (minutes(5), minutes(10)),
+            (minutes(15), minutes(30)),
+            (minutes(24 * 60), minutes(48 * 60)),
+            (Duration::MAX, Duration::from_millis((1 << 31) - 1)),
+        ];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for (stall_timeout, expected) in rows {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
+            let socket = Socket::new(stream.unwrap(), stall_timeout);
+            let told = SockRef::from(&socket.0.stream).tcp_user_timeout();
+            assert_eq!(told.unwrap(), Some(expected), "{stall_timeout:?}");
+        }
     }
 }

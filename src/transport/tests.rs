@@ -30,7 +30,7 @@ async fn listen() -> (TcpListener, Endpoint) {
 
 fn transport() -> Transport {
     let tls = TlsSetup::default().client_config().unwrap();
-    let internet = Internet::new(Arc::new(tls), Proxies::default(), PATIENCE);
+    let internet = Internet::new(Arc::new(tls), Proxies::default(), PATIENCE, PATIENCE);
     Transport::new(Arc::new(internet))
 }
 
