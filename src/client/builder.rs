@@ -23,7 +23,11 @@ use crate::uploader::{Line, Protocol, TokenProvider};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Shortest stall timeout: below, the pauses of a healthy line would end every attempt.
-const STALL_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+pub(crate) const STALL_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+/// Shortest of the other limits: less than a round trip on any line but a loopback device, so that
+/// nothing would ever be done in time. Smaller values are slips of the unit.
+pub(crate) const TIME_LIMIT_MIN: Duration = Duration::from_millis(10);
 
 /// Windows that may be set. Source: the design's table of deadlines.
 const WINDOWS: std::ops::RangeInclusive<usize> = 1..=16;
@@ -166,7 +170,8 @@ impl UploaderBuilder {
         self
     }
 
-    /// How long a host may take to accept a connection, and again for TLS; 10 s unless set.
+    /// How long a host may take to accept a connection, and again for TLS; 10 s unless set, at least
+    /// 10 ms.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = Some(limit);
         self
@@ -188,13 +193,14 @@ impl UploaderBuilder {
         self
     }
 
-    /// How long an answer may take once its request was acknowledged whole; 60 s unless set.
+    /// How long an answer may take once its request was acknowledged whole; 60 s unless set,
+    /// at least 10 ms.
     pub fn response_timeout(mut self, limit: Duration) -> Self {
         self.response_timeout = Some(limit);
         self
     }
 
-    /// The same for the last request of an upload; 300 s unless set.
+    /// The same for the last request of an upload; 300 s unless set, at least 10 ms.
     pub fn commit_timeout(mut self, limit: Duration) -> Self {
         self.commit_timeout = Some(limit);
         self
@@ -213,7 +219,7 @@ impl UploaderBuilder {
     }
 
     /// A hard limit for one attempt at a segment, from its connection on. Slow is not dead: a limit
-    /// that is too short for the line ends every attempt.
+    /// that is too short for the line ends every attempt. At least 10 ms.
     ///
     /// Without it, an attempt ends when the line has carried eight times its bytes for each connection
     /// while this one did not get them across, and not before a minute.
@@ -231,7 +237,8 @@ impl UploaderBuilder {
 
     /// The proxy for every host: `http://host:port`, `https://…`, `socks5://…` (names are found here),
     /// `socks5h://…` (names are found by the proxy), with `user:password@` before the host if it
-    /// wants them, or `none`. The password is never shown.
+    /// wants them, or `none`. Without a port it is 80, 443 (`https`) or 1080 (SOCKS); curl takes 1080
+    /// for `http`, too. The password is never shown.
     ///
     /// Without this and [`proxy_from`](Self::proxy_from) there is no proxy: the library reads no
     /// environment.
@@ -241,7 +248,7 @@ impl UploaderBuilder {
     }
 
     /// Hosts that are reached without the proxy, separated by commas: names with all below them,
-    /// addresses, nets (`10.0.0.0/8`), or `*`.
+    /// addresses, nets (`10.0.0.0/8`), or `*`. An entry that can match nothing is refused.
     pub fn no_proxy(mut self, hosts: impl Into<String>) -> Self {
         self.no_proxy = Some(hosts.into());
         self
@@ -310,6 +317,7 @@ impl UploaderBuilder {
 
     /// Checks everything and makes the uploader. Sends nothing.
     pub fn build(self) -> Result<Uploader, Error> {
+        self.check_times()?;
         let proxies = self.chosen_proxies()?;
         let tls = self.tls.client_config();
         let tls = tls.map_err(|failure| config(failure.message))?;
@@ -340,12 +348,6 @@ impl UploaderBuilder {
                 "a window of {window} lanes is not from 1 to 16"
             )));
         }
-        let stall_timeout = self.stall_timeout.unwrap_or(usual.stall_timeout);
-        if stall_timeout < STALL_TIMEOUT_MIN {
-            return Err(config(format!(
-                "a stall timeout of {stall_timeout:?} is shorter than 1 s"
-            )));
-        }
         let token = match &self.token {
             Some(Secret(text)) => Some(UploadToken::parse(text).map_err(wrong)?),
             None => None,
@@ -354,7 +356,7 @@ impl UploaderBuilder {
             window,
             part_attempts: self.part_attempts,
             retry_budget: self.retry_budget.unwrap_or(usual.retry_budget),
-            stall_timeout,
+            stall_timeout: self.stall_timeout.unwrap_or(usual.stall_timeout),
             response_timeout: self.response_timeout.unwrap_or(usual.response_timeout),
             commit_timeout: self.commit_timeout.unwrap_or(usual.commit_timeout),
             min_rate_bytes_per_s: self.min_rate.unwrap_or(usual.min_rate_bytes_per_s),
@@ -383,6 +385,26 @@ impl UploaderBuilder {
                 seed: self.seed,
             }),
         })
+    }
+
+    /// Refuses limits in which nothing can ever be done.
+    fn check_times(&self) -> Result<(), Error> {
+        let limits = [
+            ("connect_timeout", self.connect_timeout, TIME_LIMIT_MIN),
+            ("stall_timeout", self.stall_timeout, STALL_TIMEOUT_MIN),
+            ("response_timeout", self.response_timeout, TIME_LIMIT_MIN),
+            ("commit_timeout", self.commit_timeout, TIME_LIMIT_MIN),
+            ("part_timeout", self.part_timeout, TIME_LIMIT_MIN),
+            ("retry_budget", self.retry_budget, TIME_LIMIT_MIN),
+        ];
+        for (name, limit, least) in limits {
+            if let Some(limit) = limit.filter(|limit| *limit < least) {
+                return Err(config(format!(
+                    "a {name} of {limit:?} is too short: it must be at least {least:?}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn keys(&self) -> Result<Option<Credentials>, Error> {
@@ -449,8 +471,27 @@ mod tests {
     #[test]
     fn values_that_cannot_be() {
         type Set = fn(UploaderBuilder) -> UploaderBuilder;
-        let rows: [(Set, &str); 5] = [
+        let rows: [(Set, &str); 12] = [
             (|it| it.stall_timeout(Duration::from_millis(999)), "999ms"),
+            (
+                |it| it.connect_timeout(Duration::from_nanos(1)),
+                "connect_timeout of 1ns is too short: it must be at least 10ms",
+            ),
+            (
+                |it| it.response_timeout(Duration::ZERO),
+                "response_timeout of 0ns",
+            ),
+            (
+                |it| it.commit_timeout(Duration::from_micros(9_999)),
+                "commit_timeout of 9.999ms",
+            ),
+            (|it| it.part_timeout(Duration::ZERO), "part_timeout of 0ns"),
+            (|it| it.retry_budget(Duration::ZERO), "retry_budget of 0ns"),
+            (
+                |it| it.proxy("http://p:1").no_proxy("a.example, *.b.example"),
+                "no_proxy is wrong: `*.b.example` can match nothing",
+            ),
+            (|it| it.no_proxy("10.0.0.0/33"), "`10.0.0.0/33`"),
             (|it| it.window(0), "0 lanes"),
             (|it| it.window(17), "17 lanes"),
             (|it| it.part_size(1), "a part of 1 bytes"),

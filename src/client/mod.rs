@@ -16,6 +16,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use builder::UploaderBuilder;
+#[cfg(feature = "cli")]
+pub(crate) use builder::{STALL_TIMEOUT_MIN, TIME_LIMIT_MIN};
 pub use put::{Done, Put, Verified};
 
 use crate::api::Api;

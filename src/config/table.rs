@@ -1,6 +1,7 @@
 //! The one table of settings. Flags, variables, config keys, defaults, help and `config show` all
 //! come from it.
 
+use crate::client::{STALL_TIMEOUT_MIN, TIME_LIMIT_MIN};
 use crate::config::value::Kind;
 use crate::kodo::multipart::{PART_LEN_MAX, PART_LEN_MIN};
 
@@ -76,6 +77,11 @@ const PLAIN: Setting = Setting {
     other_variable: None,
     secret: false,
     repeats: false,
+};
+
+/// A limit of time; the stall limit alone has another minimum.
+const TIME: Kind = Kind::Duration {
+    min: TIME_LIMIT_MIN,
 };
 
 /// Highest rate floor, in bytes a second: more is a slip of the unit.
@@ -223,7 +229,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         name: "connect_timeout",
         help: "How long a host may take to accept a connection, and again for TLS",
         value_name: "TIME",
-        kind: Kind::Duration,
+        kind: TIME,
         default: &["10s"],
         ..PLAIN
     },
@@ -231,7 +237,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
         name: "stall_timeout",
         help: "How long nothing may be acknowledged while bytes are on their way, at least 1s",
         value_name: "TIME",
-        kind: Kind::Duration,
+        kind: Kind::Duration {
+            min: STALL_TIMEOUT_MIN,
+        },
         default: &["30s"],
         ..PLAIN
     },
@@ -250,7 +258,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         name: "response_timeout",
         help: "How long an answer may take once its request is acknowledged whole",
         value_name: "TIME",
-        kind: Kind::Duration,
+        kind: TIME,
         default: &["60s"],
         ..PLAIN
     },
@@ -258,7 +266,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         name: "commit_timeout",
         help: "The same for the last request of an upload, when the service joins what it has",
         value_name: "TIME",
-        kind: Kind::Duration,
+        kind: TIME,
         default: &["5m"],
         ..PLAIN
     },
@@ -267,7 +275,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "Hard limit for one attempt at one segment; without it eight times what the line's \
                pace explains",
         value_name: "TIME",
-        kind: Kind::Duration,
+        kind: TIME,
         ..PLAIN
     },
     Setting {
@@ -285,7 +293,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         name: "retry_budget",
         help: "How long to go on trying while nothing is acknowledged",
         value_name: "TIME",
-        kind: Kind::Duration,
+        kind: TIME,
         default: &["15m"],
         ..PLAIN
     },

@@ -129,7 +129,7 @@ fn vendor_variables() {
 /// Every mistake in a config file or a value names the place, the key, and what would be right.
 #[test]
 fn mistakes_are_explained() {
-    let rows: [(&str, &[&str]); 9] = [
+    let rows: [(&str, &[&str]); 10] = [
         ("part_sise = 1", &["`part_sise`", "config.toml"]),
         (
             "part_size = 3",
@@ -143,6 +143,10 @@ fn mistakes_are_explained() {
             &["`endpoint`", "http://host:port"],
         ),
         ("connect_timeout = 10", &["`connect_timeout`", "`10s`"]),
+        (
+            "stall_timeout = \"999ms\"",
+            &["`stall_timeout`", "at least 1s"],
+        ),
         ("config = \"x\"", &["`config`"]),
         ("json = true\n[table]\nx = 1", &["`table`"]),
     ];

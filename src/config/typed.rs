@@ -98,7 +98,7 @@ impl Config {
         })?;
         let first = self.endpoints.first().or(self.uc_urls.first());
         if let Some(proxy) = first.and_then(|endpoint| proxies.find(endpoint)) {
-            tracing::info!("going through the proxy {proxy}");
+            tracing::info!("going through the proxy {proxy}{}", proxy.assumed_port());
         }
         let mut builder = self.manner().proxies(proxies);
         builder = builder.tls_min_version(self.tls_min_version);

@@ -47,8 +47,11 @@ pub(crate) enum Kind {
         /// Largest.
         max: u64,
     },
-    /// A time with its unit.
-    Duration,
+    /// A time with its unit, at most a day.
+    Duration {
+        /// Shortest.
+        min: Duration,
+    },
     /// One of these words.
     Word(&'static [&'static str]),
     /// `true` or `false`.
@@ -80,7 +83,11 @@ impl Kind {
                 Some(count) => in_range(count, min, max),
                 None => Ok(()),
             },
-            Self::Duration => duration(text).map(drop),
+            Self::Duration { min } if duration(text)? < min => {
+                let min = humantime::format_duration(min);
+                Err(format!("it must be at least {min} and at most 24h"))
+            }
+            Self::Duration { .. } => Ok(()),
             Self::Word(words) if words.contains(&text) => Ok(()),
             Self::Word(words) => Err(format!("it must be one of: {}", words.join(", "))),
             Self::Flag => flag(text).map(drop),
@@ -197,6 +204,9 @@ mod tests {
             min: 1 << 20,
             max: 1 << 30,
         };
+        let time = Kind::Duration {
+            min: Duration::from_millis(10),
+        };
         let rows = [
             (Kind::Text, "", "empty"),
             (Kind::Url, "ftp://x", "https://host"),
@@ -208,9 +218,11 @@ mod tests {
             (Kind::NumberOrAuto { min: 1, max: 16 }, "0", "from 1 to 16"),
             (Kind::NumberOrAuto { min: 1, max: 16 }, "17", "from 1 to 16"),
             (Kind::NumberOrAuto { min: 1, max: 16 }, "two", "`auto`"),
-            (Kind::Duration, "10", "`10s`"),
-            (Kind::Duration, "0s", "more than 0"),
-            (Kind::Duration, "9999h", "at most 24h"),
+            (time, "10", "`10s`"),
+            (time, "0s", "more than 0"),
+            (time, "1ns", "at least 10ms"),
+            (time, "9ms", "at least 10ms"),
+            (time, "9999h", "at most 24h"),
             (Kind::Word(&["v1", "v2"]), "v3", "v1, v2"),
             (Kind::Flag, "maybe", "true or false"),
             (Kind::Count, "7", "from 0 to 2"),

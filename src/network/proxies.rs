@@ -4,6 +4,7 @@
 //! `HTTP_PROXY` holds what a stranger's `Proxy:` header said.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
@@ -57,6 +58,8 @@ pub(crate) struct Proxy {
     url: Zeroizing<String>,
     kind: Kind,
     intercept: Intercept,
+    /// It was given without a port.
+    assumes_port: bool,
 }
 
 /// How a proxy is spoken to.
@@ -107,15 +110,26 @@ impl Proxies {
             });
             read.transpose()
         };
+        let (http, https) = (parse(http)?, parse(https)?);
+        let is_any = http.is_some() || https.is_some();
         let exempt = match no_proxy {
-            Some(list) => list.to_owned(),
+            Some(list) => match useless(list).next() {
+                Some(why) => return Err(format!("no_proxy is wrong: {why}")),
+                None => list.to_owned(),
+            },
             None => first(&NO_PROXY_VARIABLES)
-                .map(|(_, list)| list.to_string())
+                .map(|(name, list)| {
+                    // It was made for other programs too: no reason to stop.
+                    for why in useless(&list).filter(|_| is_any) {
+                        tracing::warn!("{name} in the environment: {why}");
+                    }
+                    list.to_string()
+                })
                 .unwrap_or_default(),
         };
         Ok(Self {
-            http: parse(http)?.map(Arc::new),
-            https: parse(https)?.map(Arc::new),
+            http: http.map(Arc::new),
+            https: https.map(Arc::new),
             through: through(&exempt),
         })
     }
@@ -150,9 +164,43 @@ fn through(exempt: &str) -> Option<Arc<Matcher>> {
     Some(Arc::new(anything.no(bare.join(",")).build()))
 }
 
+/// Why entries of the comma-separated `exempt` are of no use, each that is.
+fn useless(exempt: &str) -> impl Iterator<Item = String> {
+    const RIGHT: &str = "right would be a name (`internal.example`: all below it, too), an address, a \
+                         net (`10.0.0.0/8`) or `*`, separated by commas";
+    let entries = exempt.split(',').map(str::trim);
+    let useless = entries.filter(|entry| !entry.is_empty() && !may_match(entry));
+    useless.map(|entry| format!("`{entry}` can match nothing; {RIGHT}"))
+}
+
+/// Whether some host is called like this entry: without a scheme, a port or a star in a name.
+fn may_match(entry: &str) -> bool {
+    let entry = entry.trim_matches(['[', ']']);
+    if entry == "*" || entry.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    if let Some((address, bits)) = entry.split_once('/') {
+        let most = address.parse().map(|address| match address {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        });
+        return most.is_ok_and(|most| bits.parse::<u8>().is_ok_and(|bits| bits <= most));
+    }
+    let name = entry.strip_prefix('.').unwrap_or(entry);
+    let is_label = |label: &str| {
+        let fits = |char: char| char.is_ascii_alphanumeric() || char == '-' || char == '_';
+        !label.is_empty() && label.chars().all(fits)
+    };
+    // A last label of digits makes an address, and this is none.
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_number = last.chars().all(|char| char.is_ascii_digit());
+    name.split('.').all(is_label) && !is_number
+}
+
 impl Proxy {
     /// Reads `scheme://[user:password@]host[:port]`; without a scheme it is an HTTP proxy. Special
-    /// characters in user and password may be percent-encoded; `%` must be.
+    /// characters in user and password may be percent-encoded; `%` must be. Without a port it is the
+    /// scheme's own, as in any URL (curl takes 1080 for all but `https`).
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         const RIGHT: &str = "right would be `http://host:port`, `https://…`, `socks5://…` or \
                              `socks5h://…`, with `user:password@` before the host if it wants them";
@@ -195,6 +243,7 @@ impl Proxy {
             url,
             kind,
             intercept,
+            assumes_port: !given,
         };
         match proxy.credentials() {
             Some((user, password)) if user.len().max(password.len()) > SOCKS_TEXT_MAX => Err(
@@ -223,6 +272,14 @@ impl Proxy {
     /// Its port.
     pub(crate) fn port(&self) -> u16 {
         self.uri().port_u16().unwrap_or_default()
+    }
+
+    /// What there is to say of a port that nobody named.
+    pub(crate) fn assumed_port(&self) -> String {
+        match self.assumes_port {
+            true => format!(" (port {}, since none is named)", self.port()),
+            false => String::new(),
+        }
     }
 
     /// Value of `Proxy-Authorization`, if it has credentials and speaks HTTP. Secret.
@@ -369,6 +426,44 @@ mod tests {
                 expected,
                 "{story}"
             );
+        }
+    }
+
+    /// Entries that exempt nobody are told from those that may: the first are refused in a setting, and
+    /// taken from the environment.
+    #[test]
+    fn exemptions_that_match_nothing() {
+        let p = ("https_proxy", "http://p:1");
+        let useful =
+            "*, a, a-b_c.example, .a.example, 10.0.0.1, 10.0.0.0/8, ::1, [::1], fd00::/8,, ";
+        let useless = [
+            "*.example",
+            "http://a",
+            "a:80",
+            "[::1]:80",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0",
+            "10.",
+            "a b",
+            "a..b",
+            ".",
+            "ä.example",
+        ];
+        for entry in useful.split(',').map(str::trim).chain([useful]) {
+            assert!(
+                Proxies::new(Some(p.1), Some(entry), |_| None).is_ok(),
+                "{entry}"
+            );
+        }
+        for entry in useless {
+            let why = Proxies::new(Some(p.1), Some(entry), |_| None).err();
+            let why = why.unwrap_or_default();
+            assert!(
+                why.contains(&format!("`{entry}` can match nothing")),
+                "{entry}: {why}"
+            );
+            assert!(proxies(&[p, ("no_proxy", entry)]).is_ok(), "{entry}");
         }
     }
 

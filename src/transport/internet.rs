@@ -152,7 +152,11 @@ impl Internet {
 
     /// A connection to the proxy itself.
     async fn to_proxy(&self, proxy: &Proxy) -> Result<Leg, Why> {
-        let leg = self.tcp(proxy.host(), proxy.port()).await?;
+        let leg = self.tcp(proxy.host(), proxy.port()).await;
+        let leg = leg.map_err(|why| Why {
+            text: format!("{}{}", why.text, proxy.assumed_port()),
+            ..why
+        })?;
         match proxy.kind() {
             Kind::Http { encrypted: true } => self.encrypted(proxy.host(), leg).await,
             _ => Ok(leg),

@@ -179,6 +179,27 @@ fn exit_2_token_of_another_bucket() {
     ran.expect(2, &["is for bucket `b`", "is in `c`"]);
 }
 
+/// 2: settings with which nothing could ever be done, or that do nothing.
+#[test]
+fn exit_2_settings_that_cannot_be() {
+    let rows = [
+        ("--stall-timeout", "999ms", "at least 1s"),
+        ("--connect-timeout", "1ns", "at least 10ms"),
+        ("--response-timeout", "1us", "at least 10ms"),
+        ("--commit-timeout", "0s", "more than 0"),
+        ("--part-timeout", "9ms", "at least 10ms"),
+        ("--retry-budget", "0s", "more than 0"),
+        ("--no-proxy", "a,*.example", "`*.example` can match nothing"),
+    ];
+    let server = Server::new();
+    let world = World::beside(&server);
+    let file = world.file("f", b"x");
+    for (flag, value, expected) in rows {
+        let ran = world.run(&["put", &file, "kodo://b/k", flag, value]);
+        ran.expect(2, &[expected]);
+    }
+}
+
 /// 5: a source that is missing, unreadable, or no regular file.
 #[test]
 fn exit_5_source() {
