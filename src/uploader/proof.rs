@@ -1,11 +1,14 @@
 //! Is the object that is stored the source? What a commit's answer or a look shows, compared with
 //! what was read here.
 
+use std::collections::BTreeMap;
+
 use crate::clock;
 use crate::engine::event::{AttemptId, Event, Found};
 use crate::engine::plan::{Layout, Protocol};
+use crate::kodo::commit::METADATA_PREFIX;
 use crate::kodo::manage::{self, ObjectInfo};
-use crate::kodo::{AnswerForm, Etag, Stored};
+use crate::kodo::{AnswerForm, Commit, Etag, Stored};
 use crate::model::{Failure, FailureKind};
 use crate::uploader::effects::{Executor, bug};
 use crate::uploader::hashes::of_source;
@@ -15,6 +18,46 @@ use crate::uploader::meter::Finished;
 /// the service's own clock is not known: what the service itself allows for signatures. Source:
 /// protocol reference, section 1.4.
 const CLOCK_SKEW_MAX_S: u64 = 15 * 60;
+
+/// How far the clocks of two of the service's hosts may differ, in seconds: the one that said when we
+/// began, and the one that stamps what is stored. Machines that keep time are milliseconds apart, and
+/// `Date` has whole seconds; more would take in what somebody stored before us.
+const CLOCKS_DIFFER_MAX_S: u64 = 10;
+
+/// Whether the object under the key is the one that this upload commits from `not_before` on, by the
+/// service's clock in seconds since 1970.
+///
+/// One that was put a little earlier may be ours all the same, by a clock that is behind; or that of
+/// another upload of the same bytes. It counts where nobody could tell the two apart: it must have the
+/// type and the metadata that this commit gives it. (What is said about a file's name and variables
+/// leaves nothing in an object that keys commit.) Without a type the service finds one, and an older
+/// object's may be another: that is taken for ours.
+fn is_ours(info: &ObjectInfo, hash: Etag, size: u64, not_before: u64, commit: &Commit) -> bool {
+    let put = clock::unix_seconds(info.stored_at());
+    let is_young = put >= not_before;
+    let may_be_young = || put.saturating_add(CLOCKS_DIFFER_MAX_S) >= not_before;
+    let is_same = info.etag() == Some(hash) && info.size == size;
+    is_same && (is_young || (may_be_young() && is_as_said(info, commit)))
+}
+
+/// Whether the object shows all that `commit` says about it, and nothing else.
+fn is_as_said(info: &ObjectInfo, commit: &Commit) -> bool {
+    let has_type = |said: &str| info.mime_type == said;
+    let said = commit.metadata().iter().map(|(name, value)| {
+        let name = name.strip_prefix(METADATA_PREFIX).unwrap_or(name);
+        (name, value.as_str())
+    });
+    let shown = info.metadata.iter();
+    let shown = shown.map(|(name, value)| (name.as_str(), value.as_str()));
+    commit.declared_type().is_none_or(has_type) && by_name(said) == by_name(shown)
+}
+
+/// Values by their names, whose case does not count: they travel as headers.
+fn by_name<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, &'a str> {
+    pairs
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect()
+}
 
 impl Executor {
     /// Looks whether our object is under the key.
@@ -48,9 +91,8 @@ impl Executor {
             heard => heard,
         };
         let hash = self.hash_of_object(layout).await?;
-        let ours = info.etag() == Some(hash)
-            && info.size == self.source.source().len()
-            && clock::unix_seconds(info.stored_at()) >= not_before;
+        let size = self.source.source().len();
+        let ours = is_ours(&info, hash, size, not_before, &self.commit);
         if ours {
             self.finish(None, hash)?;
         }
@@ -124,5 +166,74 @@ impl Executor {
                 Etag::of_blocks(&blocks)
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::ObjectKey;
+
+    const BYTES: &[u8] = b"the same bytes";
+
+    fn commit(mime_type: Option<&str>, metadata: Option<(&str, &str)>) -> Commit {
+        let commit = Commit::new(Some(ObjectKey::new("k").unwrap()));
+        let commit = match mime_type {
+            Some(mime_type) => commit.mime_type(mime_type).unwrap(),
+            None => commit,
+        };
+        match metadata {
+            Some((name, value)) => commit.metadata_entry(name, value).unwrap(),
+            None => commit,
+        }
+    }
+
+    /// An object of type `text/plain` and with metadata `color` = `red`: so many seconds older than
+    /// our commit, what that says about it, and whether it is taken for ours.
+    #[test]
+    fn whose_object_it_is() {
+        let plain = Some("text/plain");
+        let red = Some(("color", "red"));
+        let rows = [
+            ("put after we began", -100, None, None, true),
+            ("put in that second", 0, None, None, true),
+            ("a clock behind", 1, plain, red, true),
+            ("the last second", 10, plain, red, true),
+            ("too old", 11, plain, red, false),
+            ("no type of its own", 5, None, red, true),
+            ("another type", 5, Some("text/html"), red, false),
+            ("other metadata", 5, plain, Some(("color", "blue")), false),
+            ("no metadata", 5, plain, None, false),
+        ];
+        let hash = Etag::of(BYTES);
+        for (story, older_s, mime_type, metadata, expected) in rows {
+            let not_before = 1_000_000_u64;
+            let put_s = not_before.checked_add_signed(-older_s).unwrap();
+            let info: ObjectInfo = serde_json::from_value(json!({
+                "fsize": BYTES.len(),
+                "hash": hash.to_string(),
+                "mimeType": "text/plain",
+                "putTime": put_s * 10_000_000,
+                "x-qn-meta": { "color": "red" },
+            }))
+            .unwrap();
+            let commit = commit(mime_type, metadata);
+            let size = BYTES.len() as u64;
+            let found = |hash, size| is_ours(&info, hash, size, not_before, &commit);
+            assert_eq!(found(hash, size), expected, "{story}");
+            assert!(!found(Etag::of(b"others"), size), "{story}");
+            assert!(!found(hash, size + 1), "{story}");
+        }
+        let info: ObjectInfo = serde_json::from_value(json!({
+            "fsize": 0,
+            "hash": Etag::of(b"").to_string(),
+            "putTime": u64::MAX,
+        }))
+        .unwrap();
+        // No look can tell: not even what is put in the far future.
+        let bare = commit(None, None);
+        assert!(!is_ours(&info, Etag::of(b""), 0, u64::MAX, &bare));
     }
 }
