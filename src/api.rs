@@ -12,7 +12,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 
 use crate::model::{Answer, Body, Endpoint, Failure, FailureKind, Request, cause, chain};
-use crate::network::{Proxies, Proxy, explain};
+use crate::network::{Proxies, Proxy, explain, remedy};
 
 /// Longest time for a call: a page of 1000 objects (about 300 KB) at 64 kbit/s takes 40 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -237,6 +237,7 @@ fn unanswered(endpoint: &Endpoint, through: Option<&Proxy>, error: reqwest::Erro
     let way = through.map(|proxy| format!(" through the proxy {proxy}"));
     let way = way.unwrap_or_default();
     let tls = cause::<rustls::Error>(&error).map(explain);
+    let mut mend = cause::<rustls::Error>(&error).and_then(remedy);
     let kind = match () {
         () if tls.is_some() => FailureKind::Tls,
         () if error.is_connect() => FailureKind::Connect,
@@ -250,11 +251,13 @@ fn unanswered(endpoint: &Endpoint, through: Option<&Proxy>, error: reqwest::Erro
         (Some(why), _) => why,
         // The library keeps this error's type for itself; the words are for people only.
         (None, Some(proxy)) if failure.message.ends_with("proxy authorization required") => {
+            mend = Proxy::remedy(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
             proxy.refusal(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
         }
         _ => failure.message.replacen(LAYERS, "", 1),
     };
     failure.message = format!("{what}{endpoint}{way}: {why}");
+    failure.remedy = mend;
     failure
 }
 

@@ -142,7 +142,7 @@ impl Error {
         Self {
             kind,
             message,
-            next: next.map(str::to_owned),
+            next: failure.remedy.or(next).map(str::to_owned),
             failure: Some(Box::new(failure)),
             run: None,
             safe_bytes: 0,

@@ -74,7 +74,7 @@ impl Engine {
             }
         }
         if !self.lanes.is_empty() || self.upload_id.is_some() {
-            self.budget.hear();
+            self.budget.remember();
         }
         self.skip_touched();
         self.list_what_is_left();

@@ -25,7 +25,7 @@ impl Engine {
         if work.kind != WorkKind::Stat {
             self.judge_host(now, &work, &failure);
         }
-        self.budget.miss();
+        self.budget.miss(failure.remedy.is_none());
         if is_the_services(&failure) {
             self.budget.hear();
         }

@@ -140,10 +140,14 @@ pub(crate) struct Budget {
     alone_since: Moment,
     /// Something of the service's was heard.
     heard: bool,
+    /// The same in an earlier process.
+    was_heard: bool,
     /// Until when time was excused.
     excused_until: Moment,
-    /// Attempts that failed since then.
+    /// Attempts that failed since somebody took a byte.
     failures: u32,
+    /// One of them failed in a way that time may mend.
+    may_mend: bool,
 }
 
 impl Budget {
@@ -154,7 +158,9 @@ impl Budget {
             excused_until: Moment::default(),
             alone_since: Moment::default(),
             heard: false,
+            was_heard: false,
             failures: 0,
+            may_mend: false,
         }
     }
 
@@ -179,9 +185,15 @@ impl Budget {
         self.heard = true;
     }
 
-    /// An attempt failed.
-    pub(crate) fn miss(&mut self) {
+    /// The service was there for an earlier process.
+    pub(crate) fn remember(&mut self) {
+        self.was_heard = true;
+    }
+
+    /// An attempt failed; whether time may mend that.
+    pub(crate) fn miss(&mut self, may_mend: bool) {
         self.failures = self.failures.saturating_add(1);
+        self.may_mend |= may_mend;
     }
 
     /// Somebody is there and takes bytes, though nothing was heard yet: the time for a first word
@@ -189,13 +201,15 @@ impl Budget {
     pub(crate) fn meet(&mut self, now: Moment) {
         self.alone_since = now;
         self.failures = 0;
+        self.may_mend = false;
     }
 
-    /// Whether it took too long to hear anything of the service's.
+    /// Whether it took too long to hear anything of the service's. A wrong certificate or password
+    /// that met every attempt of this process is not waited for: only a person mends it.
     pub(crate) fn has_no_contact(&self, now: Moment) -> bool {
-        !self.heard
-            && self.failures >= CONTACT_ATTEMPTS_MIN
-            && now.since(self.alone_since) >= CONTACT_BUDGET.min(self.allowed)
+        let is_over = now.since(self.alone_since) >= CONTACT_BUDGET.min(self.allowed);
+        let waits_in_vain = !self.may_mend || (is_over && !self.was_heard);
+        !self.heard && self.failures >= CONTACT_ATTEMPTS_MIN && waits_in_vain
     }
 
     /// What is left of it.

@@ -28,6 +28,8 @@ pub struct Failure {
     pub server_time: Option<SystemTime>,
     /// Which block a v1 commit was refused for, from 0: the others' contexts may still be good.
     pub refused_block: Option<u32>,
+    /// What a person has to do before another attempt can succeed; none where time may mend it.
+    pub remedy: Option<&'static str>,
     /// Where the attempt was, if there was one. Boxed: failures travel through many returns.
     pub trace: Option<Box<Trace>>,
 }
@@ -43,6 +45,7 @@ impl Failure {
             retry_after: None,
             server_time: None,
             refused_block: None,
+            remedy: None,
             trace: None,
         }
     }

@@ -3,8 +3,8 @@
 mod proxies;
 mod tls;
 
-pub(crate) use proxies::{Kind, Proxies, Proxy};
+pub(crate) use proxies::{Kind, PROXY_USER, Proxies, Proxy};
 #[cfg(feature = "cli")]
 pub(crate) use proxies::{NO_PROXY_VARIABLES, PROXY_VARIABLES, masked};
 pub use tls::TlsVersion;
-pub(crate) use tls::{TlsSetup, explain};
+pub(crate) use tls::{TlsSetup, explain, remedy};

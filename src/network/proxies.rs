@@ -39,6 +39,9 @@ const USER_INFO: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'%');
 
+/// What to do about a proxy that does not accept whoever asks.
+pub(crate) const PROXY_USER: &str = "check the user name and password of the proxy (`proxy`)";
+
 /// The setting that means: none, whatever the environment says.
 const NONE: &str = "none";
 
@@ -309,12 +312,18 @@ impl Proxy {
         (forwards && is_its_own).then(|| self.refusal(status))
     }
 
-    /// What its answer to `CONNECT` means, when that is no success.
-    pub(crate) fn refusal(&self, status: StatusCode) -> String {
+    /// What a person has to do about its refusal; none where time may mend it.
+    pub(crate) fn remedy(status: StatusCode) -> Option<&'static str> {
         let wants_user = matches!(
             status,
             StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED
         );
+        wants_user.then_some(PROXY_USER)
+    }
+
+    /// What its answer to `CONNECT` means, when that is no success.
+    pub(crate) fn refusal(&self, status: StatusCode) -> String {
+        let wants_user = Self::remedy(status).is_some();
         let hint = match (wants_user, self.authorization()) {
             (false, _) => "",
             (true, Some(_)) => {

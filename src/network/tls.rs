@@ -14,6 +14,10 @@ use rustls_platform_verifier::Verifier;
 
 use crate::model::{Failure, FailureKind, chain};
 
+/// What the verifier calls a server that shows its authority's certificate as its own. Its error's type
+/// is no part of this crate's tree of types.
+const AUTHORITY_AS_SERVER: &str = "CaUsedAsEndEntity";
+
 /// Names of a certificate that an error shows: some have hundreds.
 const NAMES_SHOWN: usize = 4;
 
@@ -128,6 +132,39 @@ pub(crate) fn explain(error: &rustls::Error) -> String {
     }
 }
 
+/// What a person has to do before `error` goes away; none where it may be the line's doing.
+pub(crate) fn remedy(error: &rustls::Error) -> Option<&'static str> {
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage as Garbled};
+    let step = match error {
+        InvalidCertificate(error) => certificate_remedy(error),
+        AlertReceived(AlertDescription::ProtocolVersion)
+        | rustls::Error::PeerIncompatible(_)
+        | Garbled(InvalidMessage::UnknownProtocolVersion) => {
+            "set `tls_min_version` to 1.2, or have the server speak a newer version"
+        }
+        Garbled(InvalidMessage::InvalidContentType) => "check the URL's scheme and port",
+        _ => return None,
+    };
+    Some(step)
+}
+
+fn certificate_remedy(error: &CertificateError) -> &'static str {
+    use CertificateError as C;
+    match error {
+        C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. } => {
+            "check this machine's clock; if it is right, the server's certificate must be replaced"
+        }
+        C::NotValidForName | C::NotValidForNameContext { .. } => {
+            "check the host's name; a captive portal or somebody else may have answered"
+        }
+        C::UnknownIssuer | C::BadSignature => {
+            "name the file of the certificate's authority (`ca_file`), if you trust it; a captive \
+             portal may be in the way"
+        }
+        _ => "the server's certificate must be replaced",
+    }
+}
+
 /// What is wrong with a certificate.
 fn certificate(error: &CertificateError) -> String {
     match error {
@@ -161,6 +198,11 @@ fn certificate(error: &CertificateError) -> String {
              anew under its old name has another certificate now (`ca_file`)"
                 .to_owned()
         }
+        CertificateError::Other(other) if other.to_string() == AUTHORITY_AS_SERVER => {
+            "its certificate is an authority's own, which may issue others and not serve itself"
+                .to_owned()
+        }
+        CertificateError::Other(other) => format!("its certificate is not valid: {other}"),
         other => format!(
             "its certificate is not valid: {}",
             rustls::Error::from(other.clone())

@@ -10,8 +10,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 use crate::model::{Endpoint, Failure, FailureKind, cause, chain};
-use crate::network::{Kind, Proxies, Proxy, explain};
-use crate::transport::proxy::{self, Target};
+use crate::network::{Kind, Proxies, Proxy, explain, remedy};
+use crate::transport::proxy::{self, Refused, Target};
 use crate::transport::race::{interleave, race};
 use crate::transport::socket::Socket;
 use crate::transport::wire::{Dial, Dialing, Gauge, Stream, Wire};
@@ -59,9 +59,11 @@ impl Dial for Internet {
                     tracing::debug!("connected to {endpoint} at {}{way}", wire.address);
                     Ok(wire)
                 }
-                Err(Why { kind, text }) => {
+                Err(Why { kind, text, remedy }) => {
                     let message = format!("no connection to {endpoint}{way}: {text}");
-                    Err(Failure::new(kind, message))
+                    let mut failure = Failure::new(kind, message);
+                    failure.remedy = remedy;
+                    Err(failure)
                 }
             }
         })
@@ -73,6 +75,14 @@ impl Dial for Internet {
 struct Why {
     kind: FailureKind,
     text: String,
+    remedy: Option<&'static str>,
+}
+
+impl From<Refused> for Why {
+    fn from(Refused { text, remedy }: Refused) -> Self {
+        let why = Self::connect(text);
+        Self { remedy, ..why }
+    }
 }
 
 impl Why {
@@ -80,6 +90,7 @@ impl Why {
         Self {
             kind: FailureKind::Connect,
             text: text.into(),
+            remedy: None,
         }
     }
 }
@@ -136,17 +147,21 @@ impl Internet {
     async fn by_address(&self, proxy: &Proxy, target: &Target) -> Result<Leg, Why> {
         let addresses = self.find(&target.host, target.port).await?;
         let raced = race(addresses, |address| async move {
-            let leg = self.to_proxy(proxy).await.map_err(|why| why.text)?;
+            let leg = self.to_proxy(proxy).await?;
             let target = Target {
                 host: address.ip().to_string(),
                 port: address.port(),
             };
-            let made = self.consent(leg, proxy, &target).await;
-            made.map_err(|why| why.text)
+            self.consent(leg, proxy, &target).await
         });
-        let (_, leg) = raced
-            .await
-            .map_err(|failed| Why::connect(reasons(failed)))?;
+        let (_, leg) = raced.await.map_err(|failed| {
+            // What one address may mend needs nobody.
+            let remedies = failed.iter().map(|(_, why)| why.remedy);
+            let remedy = remedies.reduce(|one, other| one.and(other)).flatten();
+            let texts = failed.into_iter().map(|(address, why)| (address, why.text));
+            let why = Why::connect(reasons(texts.collect()));
+            Why { remedy, ..why }
+        })?;
         Ok(leg)
     }
 
@@ -182,7 +197,7 @@ impl Internet {
             }
         };
         Ok(Leg {
-            stream: agreed.map_err(Why::connect)?,
+            stream: agreed?,
             gauge,
             address,
         })
@@ -213,6 +228,7 @@ impl Internet {
             Some(error) => Why {
                 kind: FailureKind::Tls,
                 text: format!("{} ({address})", explain(error)),
+                remedy: remedy(error),
             },
             // The line's fault, not the certificate's: worth another try.
             None => Why::connect(format!("TLS handshake with {address}: {}", chain(&error))),

@@ -226,7 +226,9 @@ fn refused(endpoint: &Endpoint, connection: &Connection, answer: &Answer) -> Opt
     let proxy = connection.plain_proxy()?;
     let why = proxy.refused(answer.status, &answer.headers)?;
     let message = format!("no connection to {endpoint} through the proxy {proxy}: {why}");
-    Some(Failure::new(FailureKind::Connect, message))
+    let mut failure = Failure::new(FailureKind::Connect, message);
+    failure.remedy = Proxy::remedy(answer.status);
+    Some(failure)
 }
 
 /// Length of the head that hyper writes for `request`, without what it adds by itself.

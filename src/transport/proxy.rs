@@ -14,8 +14,31 @@ use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
 use crate::model::chain;
-use crate::network::Proxy;
+use crate::network::{PROXY_USER, Proxy};
 use crate::transport::wire::Stream;
+
+/// Why a proxy carries nothing.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// In words for people.
+    pub(crate) text: String,
+    /// What a person has to do about it; none where time may mend it.
+    pub(crate) remedy: Option<&'static str>,
+}
+
+impl From<String> for Refused {
+    fn from(text: String) -> Self {
+        let remedy = None;
+        Self { text, remedy }
+    }
+}
+
+/// What the library says of a SOCKS proxy that does not accept whoever asks. It keeps its errors'
+/// types for itself.
+const SOCKS_REFUSALS: [&str; 2] = [
+    "server does not support user/pass authentication",
+    "credentials not accepted",
+];
 
 /// Whom a proxy is asked to connect to.
 #[derive(Clone, Debug)]
@@ -39,7 +62,7 @@ pub(crate) async fn tunnel(
     stream: Box<dyn Stream>,
     target: &Target,
     proxy: &Proxy,
-) -> Result<Box<dyn Stream>, String> {
+) -> Result<Box<dyn Stream>, Refused> {
     let authority = target.to_string();
     let mut request = Request::builder()
         .method(Method::CONNECT)
@@ -55,13 +78,18 @@ pub(crate) async fn tunnel(
     let asking = async {
         let answer = sender.send_request(request).await.map_err(broken)?;
         match answer.status() {
-            status if status.is_success() => hyper::upgrade::on(answer).await.map_err(broken),
-            status => Err(proxy.refusal(status)),
+            status if status.is_success() => {
+                Ok(hyper::upgrade::on(answer).await.map_err(broken)?)
+            }
+            status => Err(Refused {
+                text: proxy.refusal(status),
+                remedy: Proxy::remedy(status),
+            }),
         }
     };
     // By its own type the compiler cannot prove that it may move between threads.
     let driving: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(connection.with_upgrades());
-    bytes_of(driven(asking, driving).await?)
+    Ok(bytes_of(driven(asking, driving).await?)?)
 }
 
 /// What is said of a proxy whose connection broke.
@@ -99,7 +127,7 @@ pub(crate) async fn socks(
     stream: Box<dyn Stream>,
     target: &Target,
     proxy: &Proxy,
-) -> Result<Box<dyn Stream>, String> {
+) -> Result<Box<dyn Stream>, Refused> {
     let uri = format!("http://{target}/").parse::<Uri>();
     let uri = uri.map_err(|error| error.to_string())?;
     let mut socks = SocksV5::new(proxy.uri().clone(), Made(Some(TokioIo::new(stream))));
@@ -112,7 +140,14 @@ pub(crate) async fn socks(
     };
     match socks.call(uri).await {
         Ok(stream) => Ok(stream.into_inner()),
-        Err(error) => Err(format!("it refused: {error}{hint}")),
+        Err(error) => {
+            let said = error.to_string();
+            let is_user = SOCKS_REFUSALS.iter().any(|words| said.ends_with(words));
+            Err(Refused {
+                text: format!("it refused: {said}{hint}"),
+                remedy: is_user.then_some(PROXY_USER),
+            })
+        }
     }
 }
 

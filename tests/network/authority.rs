@@ -26,6 +26,8 @@ pub(crate) struct Order<'a> {
     pub(crate) name: &'a str,
     /// Whether its time is over.
     pub(crate) expired: bool,
+    /// Whether the server shows a certificate that may issue others.
+    pub(crate) is_authority: bool,
     /// Whether the server speaks TLS 1.2 and nothing newer.
     pub(crate) only_1_2: bool,
 }
@@ -35,6 +37,7 @@ impl<'a> Order<'a> {
         Self {
             name,
             expired: false,
+            is_authority: false,
             only_1_2: false,
         }
     }
@@ -70,6 +73,9 @@ impl Authority {
         if order.expired {
             params.not_before = date_time_ymd(2019, 1, 1);
             params.not_after = date_time_ymd(2020, 2, 3);
+        }
+        if order.is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         }
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();

@@ -187,6 +187,42 @@ async fn http_credentials() {
     }
 }
 
+/// A password that is wrong stays so: three attempts, and what to do, whatever the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_end_soon() {
+    let (server, address) = server().await;
+    for (scheme, kind) in [
+        ("http", "http"),
+        ("https", "http"),
+        ("http", "socks5"),
+        ("http", "socks5h"),
+    ] {
+        let http = HttpProxy {
+            authorization: Some(BASIC),
+            ..HttpProxy::default()
+        };
+        let socks = SocksProxy {
+            credentials: Some(("me", "HUSH@1")),
+            ..SocksProxy::default()
+        };
+        let (at, host) = match kind {
+            "http" => (http.start(address, None).await, HOST),
+            "socks5" => (socks.start(address).await, "127.0.0.1"),
+            _ => (socks.start(address).await, HOST),
+        };
+        let uploader = builder(&server)
+            .endpoint(format!("{scheme}://{host}"))
+            .proxy(format!("{kind}://me:HUSH-wrong@{at}"))
+            .retry_budget(Duration::from_secs(900))
+            .build()
+            .unwrap();
+        let error = uploader.put_data("b", "k", "x").await.unwrap_err();
+        assert_eq!(error.attempts(), 3, "{scheme} {kind}: {error}");
+        let step = error.next_step().unwrap_or_default();
+        assert!(step.contains("user name and password"), "{kind}: {step}");
+    }
+}
+
 /// A tunnel that is refused for another reason: the status is told. (The library of the other plane
 /// keeps it for itself.)
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Whom the library trusts: the system's authorities, and those of a file.
 
+use std::time::Duration;
+
 use haul::{ErrorKind, TlsVersion};
 
 use crate::authority::{Authority, Order, relay};
@@ -24,7 +26,8 @@ async fn an_authority_of_ones_own() {
     }
 }
 
-/// Certificates that must not be trusted, and what is said of each, on both planes.
+/// Certificates that must not be trusted, and what is said of each, on both planes. Time mends none of
+/// them: three attempts are enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_certificates() {
     let (ours, others) = (Authority::new("ours"), Authority::new("others"));
@@ -38,14 +41,19 @@ async fn bad_certificates() {
         only_1_2: true,
         ..good
     };
+    let authority = Order {
+        is_authority: true,
+        ..good
+    };
     let (server, address) = server().await;
-    for (story, issuer, order, version, expected) in [
+    for (story, issuer, order, version, expected, next) in [
         (
             "expired",
             &ours,
             expired,
             TlsVersion::V1_2,
             &["expired on Mon, 03 Feb 2020"][..],
+            "this machine's clock",
         ),
         (
             "wrong name",
@@ -53,6 +61,7 @@ async fn bad_certificates() {
             elsewhere,
             TlsVersion::V1_2,
             &["for elsewhere.example, not for localhost"],
+            "the host's name",
         ),
         (
             "unknown issuer",
@@ -60,6 +69,7 @@ async fn bad_certificates() {
             good,
             TlsVersion::V1_2,
             &["issuer", "ca_file"],
+            "`ca_file`",
         ),
         (
             "too old",
@@ -67,6 +77,15 @@ async fn bad_certificates() {
             old,
             TlsVersion::V1_3,
             &["tls_min_version"],
+            "`tls_min_version`",
+        ),
+        (
+            "an authority",
+            &ours,
+            authority,
+            TlsVersion::V1_2,
+            &["its certificate is an authority's own"],
+            "must be replaced",
         ),
     ] {
         let at = relay(issuer.acceptor(order), address).await;
@@ -74,11 +93,15 @@ async fn bad_certificates() {
             .endpoint(format!("https://localhost:{}", at.port()))
             .ca_file(ours.file())
             .tls_min_version(version)
+            .retry_budget(Duration::from_secs(900))
             .build()
             .unwrap();
         let put = uploader.put_data("b", "k", "x").await.unwrap_err();
         let stat = uploader.stat("b", "k").await.unwrap_err();
+        assert_eq!(put.attempts(), 3, "{story}: {put}");
         for error in [put, stat] {
+            let step = error.next_step().unwrap_or_default();
+            assert!(step.contains(next), "{story}: {step}");
             assert_eq!(error.kind(), ErrorKind::NoConnection, "{story}: {error}");
             let said = error.to_string();
             for words in expected {

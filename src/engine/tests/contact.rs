@@ -1,5 +1,6 @@
 //! How long an upload goes on when what it asks for never comes, and what counts as a sign of life.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::engine::event::{Effect, Event, Moment, Outcome, Pulse};
@@ -123,6 +124,48 @@ fn tokens_that_may_not_list() {
         assert_eq!(ran.outcome, Outcome::Done);
         let is_list = |effect: &&Effect| matches!(effect, Effect::List { .. });
         assert_eq!(ran.effects.iter().filter(is_list).count(), lists);
+    }
+}
+
+/// A failure that only a person mends ends an upload after three attempts, if nothing else was ever
+/// met; beside one that may pass it is waited for like any other.
+#[test]
+fn what_time_does_not_mend() {
+    const STEP: &str = "set the clock";
+    // What an earlier process left; each attempt from the first: whether it may pass; seconds, attempts.
+    type Row<'a> = (&'a str, Checkpoint, &'a [bool], Range<u64>, Range<usize>);
+    let rows: [Row<'_>; 4] = [
+        ("a wrong name", Checkpoint::default(), &[], 0..5, 3..4),
+        ("the second run", with_one_part(), &[], 0..5, 3..4),
+        (
+            "one that may pass",
+            Checkpoint::default(),
+            &[true],
+            60..105,
+            4..40,
+        ),
+        (
+            "the second run, may pass",
+            with_one_part(),
+            &[true],
+            900..945,
+            20..200,
+        ),
+    ];
+    for (story, checkpoint, passing, seconds, attempts) in rows {
+        let mut tried = 0;
+        let ran = run_from(checkpoint, job(Protocol::Parts, 9 * MIB), |effect| {
+            attempt_of(effect)?;
+            let mut failed = failure(FailureKind::Tls)?;
+            let may_pass = passing.get(tried).is_some_and(|it| *it);
+            failed.remedy = (!may_pass).then_some(STEP);
+            tried += 1;
+            Some(failed)
+        });
+        let told = format!("{story}: {tried} in {:?}, {:?}", ran.ended, ran.outcome);
+        let fails = matches!(ran.outcome, Outcome::Failed { again: true, .. });
+        assert!(fails && seconds.contains(&ran.ended.0.as_secs()), "{told}");
+        assert!(attempts.contains(&tried), "{told}");
     }
 }
 
