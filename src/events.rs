@@ -59,6 +59,9 @@ pub enum Event {
     Attempt(Attempt),
     /// Something worth knowing that is no error, in words for people.
     Notice(String),
+    /// The same of the upload's journal: it goes on without one, and the next run will have to send
+    /// everything again, whatever is called safe.
+    NotResumable(String),
 }
 
 /// One request to an upload host, when it is over.

@@ -53,6 +53,18 @@ struct Shown {
     retries: Option<(u32, String)>,
     /// A program was told that nothing moves.
     told_stall: bool,
+    /// What is safe is recorded.
+    is_resumable: bool,
+}
+
+impl Shown {
+    /// What the next run need not send.
+    fn safe_bytes(&self) -> u64 {
+        match self.is_resumable {
+            true => self.view.safe(),
+            false => 0,
+        }
+    }
 }
 
 impl Progress {
@@ -68,6 +80,7 @@ impl Progress {
                 view,
                 retries: None,
                 told_stall: false,
+                is_resumable: true,
             }),
         }
     }
@@ -117,6 +130,11 @@ impl Progress {
             events::Event::LineDown { silence } => self.line_down(*silence),
             events::Event::LineUp { silence } => self.line_up(*silence),
             events::Event::Attempt(attempt) => self.attempt(attempt),
+            events::Event::NotResumable(message) => {
+                self.shown().is_resumable = false;
+                self.emit(&Event::Notice { message });
+                self.say(&format!("note: {message}"));
+            }
             events::Event::Notice(message) => {
                 self.emit(&Event::Notice { message });
                 self.say(&format!("note: {message}"));
@@ -258,8 +276,11 @@ impl Progress {
     /// The error of an upload that was not waited for.
     pub(crate) fn interrupted(&self) -> Error {
         let shown = self.shown();
-        let safe = shown.view.safe();
+        let safe = shown.safe_bytes();
         let what = match shown.view.size() {
+            Some(_) if !shown.is_resumable => {
+                "stopped at once, with nothing recorded: the next run sends everything".to_owned()
+            }
             Some(size) => format!("stopped at once, with {safe} of {size} bytes stored"),
             None => "stopped before the upload had begun".to_owned(),
         };
@@ -287,7 +308,7 @@ impl Progress {
                 return;
             };
             self.emit(&Event::Progress {
-                safe_bytes: shown.view.safe(),
+                safe_bytes: shown.safe_bytes(),
                 acknowledged_bytes: shown.view.acknowledged(),
                 size,
                 bytes_per_s: shown.view.bytes_per_s(now),

@@ -123,7 +123,7 @@ impl Memory {
             .next("mend the state directory, name another, or do without resume"));
         }
         let what = format!("{why}; the upload goes on, but could not be resumed");
-        listener.tell(&Event::Notice(what));
+        listener.tell(&Event::NotResumable(what));
         Ok(())
     }
 }

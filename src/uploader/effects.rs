@@ -100,7 +100,8 @@ impl Executor {
             },
             Effect::Record { id, record } => {
                 if let Some(why) = self.recorder.append(&record).await {
-                    self.note(format!("{why}; the upload goes on, but cannot be resumed"));
+                    let what = format!("{why}; the upload goes on, but cannot be resumed");
+                    self.meter.tell(&events::Event::NotResumable(what));
                 }
                 Event::Recorded { id }
             }

@@ -1,8 +1,12 @@
 //! What is shown, as tables: moments of an upload and the lines they give.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cli::progress::Progress;
 use crate::cli::progress::view::{Heard, Patience, View};
+use crate::cli::terminal::{Streams, Terminal};
+use crate::events;
 use crate::model::Stage;
 
 const PATIENCE: Patience = Patience {
@@ -66,6 +70,28 @@ fn expect(story: &str, view: &View, second: u64, expected: &[&str]) {
     assert_eq!(shown, expected, "{story}");
     for line in shown {
         assert!(line.chars().count() <= 79, "{story}: {line}");
+    }
+}
+
+/// Who does not wait for the end is told what the next run need not send: nothing, without a journal.
+#[test]
+fn stopped_at_once() {
+    for (is_resumable, safe) in [(true, 3 * MIB), (false, 0)] {
+        let terminal = Arc::new(Terminal::new(Streams {
+            out: Box::new(std::io::sink()),
+            err: Box::new(std::io::sink()),
+            err_is_terminal: false,
+        }));
+        let progress = Progress::new(&terminal, PATIENCE, 0);
+        if !is_resumable {
+            let event = events::Event::NotResumable("the disk is full".to_owned());
+            progress.hear(&event, "b", None);
+        }
+        progress.begin(6 * MIB, 0, "v1");
+        progress.advance(heard(3 * MIB, 3 * MIB));
+        let error = progress.interrupted();
+        assert_eq!(error.safe_bytes(), safe, "{error}");
+        assert_eq!(error.to_string().contains("nothing recorded"), safe == 0);
     }
 }
 
