@@ -254,11 +254,11 @@ fn exit_6_no_kodo() {
     let https = server.server.url().replace("http://", "https://");
     let plain = World::beside(&server).set("HAUL_ENDPOINT", &https);
     for len in [5, LARGE] {
-        put(&plain, len, &[]).expect(6, &["no connection", "certificate authorities"]);
+        put(&plain, len, &[]).expect(6, &["no connection", "check the URL's scheme and port"]);
     }
     plain
         .run(&["stat", "kodo://b/k"])
-        .expect(6, &["certificate authorities"]);
+        .expect(6, &["check the URL's scheme and port"]);
 
     for (len, fault) in [
         (LARGE, "operation = \"mkfile\"\nanswer_text = \"ok\""),
