@@ -60,6 +60,7 @@ use crate::engine::plan::{Known, Layout, Sizer, Wishes};
 use crate::engine::race::Rival;
 use crate::engine::reach::Reach;
 use crate::engine::record::{Announced, Checkpoint, Digest, Record};
+pub(crate) use crate::engine::retry::may_pass;
 use crate::engine::retry::{Backoff, Budget};
 use crate::engine::token::Token;
 

@@ -31,6 +31,8 @@ struct State {
     is_caught_up: bool,
     /// An answer was read.
     is_answered: bool,
+    /// It goes another way than over a connection of this plane.
+    is_elsewhere: bool,
 }
 
 /// The connection it took.
@@ -91,7 +93,15 @@ impl Flight {
             all_acknowledged: None,
             is_caught_up: false,
             is_answered: false,
+            is_elsewhere: false,
         })))
+    }
+
+    /// A call that goes another way: nothing is known of it but that its answer is waited for.
+    pub(crate) fn elsewhere() -> Self {
+        let flight = Self::new();
+        flight.lock().is_elsewhere = true;
+        flight
     }
 
     /// `request` to `endpoint` begins, or begins again.
@@ -112,6 +122,7 @@ impl Flight {
             all_acknowledged: None,
             is_caught_up: false,
             is_answered: false,
+            is_elsewhere: false,
         };
     }
 
@@ -198,6 +209,7 @@ impl Flight {
 impl State {
     fn stage(&self) -> Stage {
         match (&self.leg, self.all_acknowledged) {
+            _ if self.is_elsewhere => Stage::Answering,
             (None, _) if self.endpoint.is_none() => Stage::Waiting,
             (None, _) => Stage::Connecting,
             (Some(_), None) => Stage::Sending,
@@ -271,6 +283,14 @@ mod tests {
             None
         }
         fn kill(&self) {}
+    }
+
+    /// A look at the object has nothing to connect and nothing to send, as far as is shown.
+    #[test]
+    fn a_call_elsewhere_is_waited_for() {
+        let flight = Flight::elsewhere();
+        assert_eq!(flight.sample().stage, Stage::Answering);
+        assert_eq!(flight.trace(), None);
     }
 
     /// What a request of 10 bytes of head and a body of 100 + 1000 + 100 bytes shows at each state of

@@ -61,7 +61,10 @@ impl Flying {
     pub(super) fn of(effect: &Effect) -> Self {
         Self {
             operation: operation(effect),
-            flight: Flight::new(),
+            flight: match effect {
+                Effect::Stat { .. } => Flight::elsewhere(),
+                _ => Flight::new(),
+            },
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::clock;
 use crate::engine::event::{AttemptId, Event, Found};
+use crate::engine::may_pass;
 use crate::engine::plan::{Layout, Protocol};
 use crate::kodo::commit::METADATA_PREFIX;
 use crate::kodo::manage::{self, ObjectInfo};
@@ -98,6 +99,13 @@ impl Executor {
         }
         let found = if ours { Found::Ours } else { Found::Another };
         Ok(Event::Stated { attempt, found })
+    }
+
+    /// Whether the next run looks by itself, and is not just refused as this one was by `why`.
+    pub(super) fn will_look_again(&self, why: &Failure) -> bool {
+        let can_look =
+            self.management.is_some() && self.permit.keys().is_some() && self.key().is_some();
+        can_look && self.recorder.is_kept() && may_pass(why)
     }
 
     /// How a person can find out whether the object is stored, and what to do then.

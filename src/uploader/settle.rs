@@ -50,7 +50,9 @@ pub(crate) async fn settle(
     // Without a record the next run sends everything again, whatever the service has.
     let safe_bytes = if can_go_on { engine.safe_bytes() } else { 0 };
     let doubt = match ended {
-        event::Outcome::Unknown(_) => executor.how_to_tell(engine.layout()).await,
+        event::Outcome::Unknown(ref why) if !executor.will_look_again(why) => {
+            executor.how_to_tell(engine.layout()).await
+        }
         _ => String::new(),
     };
     // All requests ended with the driver, so this is the last one who holds it.

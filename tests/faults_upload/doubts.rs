@@ -1,5 +1,7 @@
 //! Commits whose answer was lost, with a token that may not look: what a second run makes of them.
 
+use std::time::Duration;
+
 use haul::devserver::{DevServer, FaultPlan, Operation};
 use haul::kodo::{Etag, PutPolicy, Scope, UploadToken};
 use haul::model::{Bucket, ObjectKey};
@@ -90,6 +92,42 @@ async fn nobody_can_tell() {
         for part in [hash.as_str(), "haul uploads abort ", "run the same line"] {
             assert!(next.contains(part), "{next}");
         }
+    }
+}
+
+/// Keys may look: when the looks fail too, the next run looks again by itself, and running it again is
+/// all there is to do. Where looks are forbidden, a person has to.
+#[tokio::test]
+async fn looks_that_fail_are_made_again() {
+    let again = "run the same line again to go on";
+    for (status, words) in [(503, again), (403, "look whether the object is there")] {
+        let doubt = Doubt::new(Protocol::Auto, |_| {}).await;
+        let run = async |plan: &str| {
+            let plan: FaultPlan = plan.parse().unwrap();
+            doubt.server.faults().replace(plan).unwrap();
+            let keys = doubt.server.credentials();
+            let uploader = Uploader::builder()
+                .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+                .endpoint(doubt.server.url())
+                .threshold(1 << 30)
+                .state_dir(doubt.dir.path().join("state"))
+                .retry_budget(Duration::from_secs(1))
+                .build()
+                .unwrap();
+            let put = uploader.put_file("b", "k", doubt.dir.path().join("file"));
+            let ended = tokio::time::timeout(PATIENCE, put.into_future()).await;
+            ended.expect("the upload ends")
+        };
+        let plan = format!(
+            "[[fault]]\noperation = 'form'\nnth = 1\nlose_answer = 'reset'\n\
+             [[fault]]\noperation = 'stat'\nanswer = {{ status = {status} }}"
+        );
+        let error = run(&plan).await.expect_err("a doubt");
+        assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error}");
+        let next = error.next_step().unwrap_or_default();
+        assert!(next.starts_with(words), "{status}: {next}");
+        run("").await.expect("done");
+        assert_eq!(doubt.requests(Operation::Form), 1, "{status}");
     }
 }
 
