@@ -12,7 +12,7 @@ use crate::cli::service::Remote;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{Terminal, printable};
 use crate::client::{Done, Put, Uploader};
-use crate::config::Config;
+use crate::config::{Config, value};
 use crate::error::{Error, ErrorKind};
 use crate::stop::Stop;
 
@@ -43,6 +43,9 @@ pub(crate) async fn put(
         config.verbose,
     ));
     let (stop, mut signals) = (Stop::new(), Signals::new());
+    if let Some(rate) = config.limit_rate {
+        tracing::info!("limited to {}", value::told_rate(rate));
+    }
     let work = async {
         let remote = Remote::open(destination.service, config).await?;
         let upload = request(arguments, remote.uploader(), bucket, key);

@@ -49,6 +49,7 @@ pub struct UploaderBuilder {
     protocol: Protocol,
     threshold: Option<u64>,
     part_len: Option<u64>,
+    limit_rate: Option<u64>,
     connect_timeout: Option<Duration>,
     stall_timeout: Option<Duration>,
     min_rate: Option<u64>,
@@ -167,6 +168,13 @@ impl UploaderBuilder {
     /// 10 000 parts would not hold the file.
     pub fn part_size(mut self, len: u64) -> Self {
         self.part_len = Some(len);
+        self
+    }
+
+    /// Most bytes that all uploads of this uploader and its clones send in a second, at least 1; no limit
+    /// unless set. [`Uploader::set_limit_rate`] changes it at any time, and says what is counted.
+    pub fn limit_rate(mut self, bytes_per_s: u64) -> Self {
+        self.limit_rate = Some(bytes_per_s);
         self
     }
 
@@ -363,7 +371,7 @@ impl UploaderBuilder {
             part_timeout: self.part_timeout,
             wait_online: false,
         };
-        Ok(Uploader {
+        let uploader = Uploader {
             inner: Arc::new(Inner {
                 limits,
                 memory: Memory {
@@ -384,7 +392,9 @@ impl UploaderBuilder {
                 #[cfg(test)]
                 seed: self.seed,
             }),
-        })
+        };
+        uploader.set_limit_rate(self.limit_rate)?;
+        Ok(uploader)
     }
 
     /// Refuses limits in which nothing can ever be done.
@@ -471,7 +481,7 @@ mod tests {
     #[test]
     fn values_that_cannot_be() {
         type Set = fn(UploaderBuilder) -> UploaderBuilder;
-        let rows: [(Set, &str); 12] = [
+        let rows: [(Set, &str); 13] = [
             (|it| it.stall_timeout(Duration::from_millis(999)), "999ms"),
             (
                 |it| it.connect_timeout(Duration::from_nanos(1)),
@@ -495,6 +505,7 @@ mod tests {
             (|it| it.window(0), "0 lanes"),
             (|it| it.window(17), "17 lanes"),
             (|it| it.part_size(1), "a part of 1 bytes"),
+            (|it| it.limit_rate(0), "0 bytes a second"),
             (|it| it.upload_token("none"), "token"),
         ];
         for (set, expected) in rows {

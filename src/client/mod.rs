@@ -118,6 +118,29 @@ impl Uploader {
         )
     }
 
+    /// Sets the most bytes that all uploads of this uploader and its clones send in a second, all lanes
+    /// together; None for no limit. It holds at once, also for what is under way.
+    ///
+    /// What counts are the requests to upload hosts, heads and bodies; TLS and TCP add a few per cent of
+    /// their own. Any limit from 1 byte a second on is kept evenly, in pieces of a few packets at most,
+    /// and waiting for it never counts for a timeout. 0 is an error, of kind [`ErrorKind::Config`],
+    /// and changes nothing: one that was computed should neither stop everything nor let it loose.
+    pub fn set_limit_rate(&self, bytes_per_s: Option<u64>) -> Result<(), Error> {
+        if bytes_per_s == Some(0) {
+            let message = "a limit of 0 bytes a second would stop everything";
+            return Err(Error::new(ErrorKind::Config, message).next("leave it out for no limit"));
+        }
+        let limiter = self.inner.transport.limiter();
+        limiter.set_rate(bytes_per_s, clock::instant());
+        Ok(())
+    }
+
+    /// The limit that [`set_limit_rate`](Self::set_limit_rate) sets, in bytes a second; None for none.
+    #[must_use]
+    pub fn limit_rate(&self) -> Option<u64> {
+        self.inner.transport.limiter().rate()
+    }
+
     /// What the service tells of an object. Needs the keys.
     ///
     /// Without such an object it fails with [`ErrorKind::NoSuchObject`].

@@ -197,6 +197,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        name: "limit_rate",
+        help: "Most bytes that uploads send in a second, all lanes together (100KB/s, 8KiB/s), or \
+               none",
+        value_name: "RATE",
+        kind: Kind::RateOrNone,
+        default: &["none"],
+        ..PLAIN
+    },
+    Setting {
         name: "proxy",
         help: "Proxy for every host: http://, https://, socks5:// or socks5h://[user:password@]\
                host:port, or none; without it those of the environment (https_proxy and the like)",

@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) part_len: u64,
     /// Lanes in flight; None: auto.
     pub(crate) window: Option<u64>,
+    /// Bytes a second, more than 0; None: no limit.
+    pub(crate) limit_rate: Option<u64>,
     pub(crate) connect_timeout: Duration,
     pub(crate) stall_timeout: Duration,
     /// Bytes a second; 0: no limit.
@@ -77,6 +79,7 @@ impl Config {
             threshold: read(settings, "threshold", value::size_or_auto)?.flatten(),
             part_len: required(settings, "part_size", value::size)?,
             window: read(settings, "window", value::number_or_auto)?.flatten(),
+            limit_rate: read(settings, "limit_rate", value::rate_or_none)?.flatten(),
             connect_timeout: required(settings, "connect_timeout", value::duration)?,
             stall_timeout: required(settings, "stall_timeout", value::duration)?,
             min_rate: required(settings, "min_rate", value::size)?,
@@ -149,6 +152,9 @@ impl Config {
             .retry_budget(self.retry_budget);
         if let Some(window) = self.window {
             builder = builder.window(usize::try_from(window).unwrap_or(usize::MAX));
+        }
+        if let Some(rate) = self.limit_rate {
+            builder = builder.limit_rate(rate);
         }
         if let Some(limit) = self.part_timeout {
             builder = builder.part_timeout(limit);

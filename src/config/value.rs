@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     },
     /// Bytes, or `auto`.
     SizeOrAuto,
+    /// Bytes a second, or `none`.
+    RateOrNone,
     /// A whole number between two bounds.
     Number {
         /// Smallest.
@@ -78,6 +80,7 @@ impl Kind {
                 Err(format!("it must be from {} to {}", iec(min), iec(max)))
             }
             Self::SizeOrAuto => size_or_auto(text).map(drop),
+            Self::RateOrNone => rate_or_none(text).map(drop),
             Self::Number { min, max } => in_range(number(text)?, min, max),
             Self::NumberOrAuto { min, max } => match number_or_auto(text)? {
                 Some(count) => in_range(count, min, max),
@@ -114,6 +117,69 @@ pub(crate) fn size_or_auto(text: &str) -> Result<Option<u64>, String> {
     size(text)
         .map(Some)
         .map_err(|why| format!("{why}, or `auto`"))
+}
+
+/// Bytes a second: a size, with or without `/s`; `None` for `none`. Bits are refused, and told as
+/// bytes: lines are sold in bits, and a factor of eight is not seen.
+pub(crate) fn rate_or_none(text: &str) -> Result<Option<u64>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    if let Some(bits) = bits(text) {
+        let right = match bits {
+            Some(bits) => told_rate(bits / 8),
+            None => "100 KB/s".to_owned(),
+        };
+        return Err(format!(
+            "it is in bits, and the limit in bytes a second; right would be `{right}`"
+        ));
+    }
+    let len = text.strip_suffix("/s").unwrap_or(text);
+    match size(len) {
+        Ok(0) => {
+            Err("0 would stop everything; for no limit leave it out, or write `none`".to_owned())
+        }
+        Ok(len) => Ok(Some(len)),
+        Err(_) => Err(
+            "it is no rate; right would be `100KB/s` (1000 bytes each), `8KiB/s` (1024), a \
+                       plain number of bytes a second, or `none`"
+                .to_owned(),
+        ),
+    }
+}
+
+/// Whether `text` is a rate in bits: `1Mbit/s`, `1mbps`, `1Mb/s`; and how many a second, if it can be
+/// read. A small b behind a small prefix is a byte, as in every size.
+fn bits(text: &str) -> Option<Option<u64>> {
+    let text = text.strip_suffix("/s").unwrap_or(text);
+    let small = text.to_lowercase();
+    let number = ["bits", "bit", "bps"]
+        .iter()
+        .find_map(|unit| small.strip_suffix(unit));
+    let number = number.or_else(|| {
+        let prefixed = ["Kb", "Mb", "Gb"].iter().any(|unit| text.ends_with(unit));
+        small.strip_suffix('b').filter(|_| prefixed)
+    })?;
+    Some(size(&format!("{number}B")).ok())
+}
+
+/// A rate as [`rate_or_none`] reads it: the shortest that is exact.
+pub(crate) fn told_rate(bytes_per_s: u64) -> String {
+    let units = [
+        (1_000_000_000, "GB"),
+        (1 << 30, "GiB"),
+        (1_000_000, "MB"),
+        (1 << 20, "MiB"),
+        (1_000, "KB"),
+        (1 << 10, "KiB"),
+    ];
+    let unit = units
+        .iter()
+        .find(|(len, _)| bytes_per_s > 0 && bytes_per_s % len == 0);
+    match unit {
+        Some((len, unit)) => format!("{} {unit}/s", bytes_per_s / len),
+        None => format!("{bytes_per_s} B/s"),
+    }
 }
 
 /// A whole number.
@@ -197,6 +263,28 @@ mod tests {
         }
     }
 
+    /// Rates: bytes a second, with or without saying so; told in the shortest way that is exact.
+    #[test]
+    fn rates() {
+        let rows = [
+            ("none", None, ""),
+            ("100KB/s", Some(100_000), "100 KB/s"),
+            ("100 KB/s", Some(100_000), "100 KB/s"),
+            ("100KB", Some(100_000), "100 KB/s"),
+            ("100kb/s", Some(100_000), "100 KB/s"),
+            ("8KiB/s", Some(8192), "8 KiB/s"),
+            ("1.5MB/s", Some(1_500_000), "1500 KB/s"),
+            ("1GB/s", Some(1_000_000_000), "1 GB/s"),
+            ("333", Some(333), "333 B/s"),
+            ("1B/s", Some(1), "1 B/s"),
+        ];
+        for (text, expected, told) in rows {
+            assert_eq!(rate_or_none(text), Ok(expected), "{text}");
+            let again = expected.map(told_rate).unwrap_or_default();
+            assert_eq!(again, told, "{text}");
+        }
+    }
+
     /// Every kind says what would be right when a value is wrong.
     #[test]
     fn wrong_values() {
@@ -213,6 +301,18 @@ mod tests {
             (Kind::Proxy, "socks4://p", "`socks5://…`"),
             (part, "3", "from 1.0 MiB to 1.0 GiB"),
             (Kind::SizeOrAuto, "some", "`auto`"),
+            (Kind::RateOrNone, "0", "`none`"),
+            (Kind::RateOrNone, "0KB/s", "`none`"),
+            (Kind::RateOrNone, "fast", "`100KB/s`"),
+            (Kind::RateOrNone, "-1", "`100KB/s`"),
+            (Kind::RateOrNone, "", "`100KB/s`"),
+            (Kind::RateOrNone, "/s", "`100KB/s`"),
+            (Kind::RateOrNone, "100KB/min", "`100KB/s`"),
+            (Kind::RateOrNone, "1mbit", "`125 KB/s`"),
+            (Kind::RateOrNone, "1 Mbit/s", "`125 KB/s`"),
+            (Kind::RateOrNone, "64kbps", "`8 KB/s`"),
+            (Kind::RateOrNone, "2Mb/s", "`250 KB/s`"),
+            (Kind::RateOrNone, "bit", "in bits"),
             (Kind::Number { min: 0, max: 9 }, "-1", "whole number"),
             (Kind::Number { min: 0, max: 9 }, "10", "from 0 to 9"),
             (Kind::NumberOrAuto { min: 1, max: 16 }, "0", "from 1 to 16"),

@@ -289,6 +289,10 @@ pub struct Pulse {
     pub peer_reads: bool,
     /// Whether nothing is outstanding and the source has the next turn.
     pub waits_for_source: bool,
+    /// Whether its next bytes wait for their turn under our own bandwidth limit.
+    pub is_limited: bool,
+    /// Whether bytes were sent that the other end has not acknowledged.
+    pub is_outstanding: bool,
     /// The shortest round trip that its connection has shown, where that is known.
     pub round_trip: Option<Duration>,
 }
@@ -301,8 +305,15 @@ impl Pulse {
             stage,
             peer_reads: true,
             waits_for_source: false,
+            is_limited: false,
+            is_outstanding: true,
             round_trip: None,
         }
+    }
+
+    /// Whether nothing is to be heard because our own limit lets nothing out.
+    pub(crate) fn rests(&self) -> bool {
+        self.is_limited && !self.is_outstanding
     }
 }
 

@@ -9,6 +9,10 @@
 //! it count while everything is acknowledged and the source has not given more: a disk that hangs is
 //! no fault of the line's. That is said, and waited for; nobody but a person can mend it.
 //!
+//! *Our own limit is nobody's fault.* Time in which an attempt waits for its turn under the bandwidth
+//! limit counts for nothing, except that bytes which are out and not acknowledged meanwhile are silence
+//! as ever: a dead connection is found however small the limit is.
+//!
 //! *Why no slow line is killed.* Silence ends an attempt after [`Limits::stall_timeout`], which is
 //! longer than the honest silences of the slowest lines. Being slow ends it only by comparison: every
 //! byte that is acknowledged to any attempt of the upload counts as one even share for each attempt
@@ -108,9 +112,9 @@ pub(crate) struct Watch {
     last: Option<(Moment, Pulse)>,
     /// Observed time without a connection.
     pub(crate) connecting: Duration,
-    /// Observed time with bytes outstanding.
+    /// Observed time of sending, without waits for our own limit.
     sending: Duration,
-    /// The same since bytes were last acknowledged.
+    /// The same since bytes were last acknowledged, and with the waits in which bytes are out.
     quiet: Duration,
     /// The other end's window was closed at some moment of that. Between two probes of the kernel's
     /// it may look open.
@@ -229,8 +233,13 @@ impl Watch {
             }
             Stage::Waiting => return,
             Stage::Connecting => self.connecting += passed,
+            Stage::Sending if last.rests() => return,
             Stage::Sending => {
-                self.sending += blamed;
+                self.sending += if last.is_limited {
+                    Duration::ZERO
+                } else {
+                    blamed
+                };
                 self.quiet += blamed;
             }
             Stage::Answering => self.answering += blamed,
@@ -399,6 +408,8 @@ impl Engine {
             return;
         }
         let before = work.watch.last.map_or(now, |(at, _)| at);
+        let rested = work.watch.last.is_some_and(|(_, last)| last.rests());
+        let quiet = work.watch.quiet;
         let seen = work.watch.see(now, pulse, is_down);
         if pulse.stage == Stage::Waiting {
             // Its turn has not come: nothing is late yet.
@@ -407,9 +418,13 @@ impl Engine {
             return;
         }
         match seen.rise {
+            0 if rested => self.budget.excuse(before, now),
             0 if now.since(before) > GAP_MAX => self.budget.excuse(before.after(GAP_MAX), now),
             0 => {}
-            _ => self.budget.excuse(before, now),
+            // What was on its way is there: the silence before was none of a dead line's.
+            _ => self
+                .budget
+                .excuse(Moment(before.0.saturating_sub(quiet)), now),
         }
         self.share_out(Some(attempt), seen.rise);
         self.saw(now, attempt, seen);

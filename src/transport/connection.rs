@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -15,6 +15,7 @@ use crate::model::{Endpoint, Failure, FailureKind, cause, chain};
 use crate::network::Proxy;
 use crate::transport::body::OutgoingBody;
 use crate::transport::flight::Boarding;
+use crate::transport::limit::{Limited, Limiter};
 use crate::transport::metered::Metered;
 use crate::transport::wire::{Gauge, Wire};
 
@@ -29,6 +30,7 @@ pub(crate) struct Connection {
     driver: JoinHandle<()>,
     gauge: Arc<dyn Gauge>,
     written: Arc<AtomicU64>,
+    waits: Arc<AtomicBool>,
     address: String,
     proxy: Option<String>,
     plain_proxy: Option<Proxy>,
@@ -45,9 +47,15 @@ pub(crate) struct NoAnswer {
 }
 
 impl Connection {
-    /// HTTP over `wire`.
-    pub(crate) async fn over(endpoint: &Endpoint, wire: Wire) -> Result<Self, Failure> {
-        let (stream, written) = Metered::new(wire.stream);
+    /// HTTP over `wire`, as fast as `limiter` lets it.
+    pub(crate) async fn over(
+        endpoint: &Endpoint,
+        wire: Wire,
+        limiter: &Arc<Limiter>,
+    ) -> Result<Self, Failure> {
+        let stream = Limited::new(wire.stream, limiter);
+        let waits = stream.waits();
+        let (stream, written) = Metered::new(stream);
         let shaken = http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = shaken.map_err(|error| {
             let message = format!("no connection to {endpoint}: {}", chain(&error));
@@ -62,6 +70,7 @@ impl Connection {
             driver,
             gauge: wire.gauge,
             written,
+            waits,
             address: wire.address,
             proxy: wire.proxy,
             plain_proxy: wire.plain_proxy,
@@ -78,6 +87,7 @@ impl Connection {
             is_reused: self.idle_since.is_some(),
             gauge: Arc::clone(&self.gauge),
             written: Arc::clone(&self.written),
+            waits: Arc::clone(&self.waits),
             head_len,
         }
     }

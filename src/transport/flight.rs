@@ -1,6 +1,6 @@
 //! One request on its way: how far it is, for whoever watches it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,7 @@ struct State {
     is_answered: bool,
     /// It goes another way than over a connection of this plane.
     is_elsewhere: bool,
+    is_outstanding: bool,
 }
 
 /// The connection it took.
@@ -46,6 +47,8 @@ struct Leg {
     fate: BodyFate,
     /// Bytes that HTTP has written to the connection.
     written: Arc<AtomicU64>,
+    /// Whether it waits for its turn under the bandwidth limit.
+    waits: Arc<AtomicBool>,
     /// The counts when the request began; a kept connection has served others.
     written_before: u64,
     raw_before: u64,
@@ -67,6 +70,10 @@ pub(crate) struct Sample {
     /// Nothing is outstanding, and what comes next is the source's turn: its bytes, or, once an
     /// answer was read, a look at it.
     pub(crate) waits_for_source: bool,
+    /// Its next bytes wait for our own bandwidth limit.
+    pub(crate) is_limited: bool,
+    /// Bytes were sent that the other end has not acknowledged.
+    pub(crate) is_outstanding: bool,
 }
 
 /// The connection that a request is about to take.
@@ -76,6 +83,7 @@ pub(crate) struct Boarding {
     pub(crate) is_reused: bool,
     pub(crate) gauge: Arc<dyn Gauge>,
     pub(crate) written: Arc<AtomicU64>,
+    pub(crate) waits: Arc<AtomicBool>,
     pub(crate) head_len: u64,
 }
 
@@ -94,6 +102,7 @@ impl Flight {
             is_caught_up: false,
             is_answered: false,
             is_elsewhere: false,
+            is_outstanding: false,
         })))
     }
 
@@ -123,6 +132,7 @@ impl Flight {
             is_caught_up: false,
             is_answered: false,
             is_elsewhere: false,
+            is_outstanding: false,
         };
     }
 
@@ -138,6 +148,7 @@ impl Flight {
             gauge: boarding.gauge,
             fate,
             written: boarding.written,
+            waits: boarding.waits,
             written_before,
             raw_before,
             head_len: boarding.head_len,
@@ -166,6 +177,8 @@ impl Flight {
             peer_reads: state.leg.as_ref().is_none_or(|leg| leg.gauge.peer_reads()),
             round_trip: state.leg.as_ref().and_then(|leg| leg.gauge.round_trip()),
             waits_for_source: state.waits_for_source(),
+            is_limited: state.leg.as_ref().is_some_and(Leg::waits),
+            is_outstanding: state.is_outstanding,
         }
     }
 
@@ -206,6 +219,12 @@ impl Flight {
     }
 }
 
+impl Leg {
+    fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
+    }
+}
+
 impl State {
     fn stage(&self) -> Stage {
         match (&self.leg, self.all_acknowledged) {
@@ -238,7 +257,9 @@ impl State {
         };
         let of_body = acknowledged.saturating_sub(leg.head_len).min(self.body_len);
         self.acknowledged = self.acknowledged.max(of_body);
-        if everything && written >= leg.head_len + self.body_len {
+        self.is_outstanding = raw_acknowledged < raw;
+        // Who waits for its turn has something to write: the head is a little longer than we know.
+        if everything && written >= leg.head_len + self.body_len && !leg.waits() {
             self.acknowledged = self.body_len;
             self.all_acknowledged.get_or_insert_with(clock::instant);
         }
@@ -299,6 +320,7 @@ mod tests {
     fn samples() {
         let gauge = Arc::new(ByHand::default());
         let written = Arc::new(AtomicU64::new(500));
+        let waits = Arc::new(AtomicBool::new(false));
         gauge.written.store(600, Ordering::Relaxed);
         gauge.acknowledged.store(600, Ordering::Relaxed);
         let flight = Flight::new();
@@ -316,6 +338,7 @@ mod tests {
             is_reused: true,
             gauge: Arc::<ByHand>::clone(&gauge),
             written: Arc::clone(&written),
+            waits: Arc::clone(&waits),
             head_len: 10,
         };
         flight.board(boarding, BodyFate::default());
@@ -330,9 +353,12 @@ mod tests {
             // Encryption holds some back.
             (1710, 1400, 1400, 1200, 1000, false),
             (1710, 2052, 2051, 1200, 1000, false),
-            (1710, 2052, 2052, 1200, 1000, true),
+            // The head was longer than we know: its last bytes wait for their turn.
+            (1710, 2052, 2052, 1200, 1000, false),
+            (1720, 2064, 2064, 1200, 1000, true),
         ];
         for (ours, raw, acknowledged, of_body, of_source, all) in rows {
+            waits.store(!all, Ordering::Relaxed);
             written.store(ours, Ordering::Relaxed);
             gauge.written.store(raw, Ordering::Relaxed);
             gauge.acknowledged.store(acknowledged, Ordering::Relaxed);
@@ -344,6 +370,8 @@ mod tests {
             };
             let row = (ours, raw, acknowledged);
             assert_eq!(sample.stage, stage, "{row:?}");
+            assert_eq!(sample.is_limited, !all, "{row:?}");
+            assert_eq!(sample.is_outstanding, acknowledged < raw, "{row:?}");
             assert!(sample.acknowledged_bytes >= of_body, "{row:?} {sample:?}");
             assert!(
                 sample.acknowledged_bytes <= of_body + 9,

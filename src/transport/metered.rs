@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::transport::wire::Stream;
+use crate::transport::limit::Limited;
 
 /// A connection's bytes, above any encryption.
 ///
@@ -16,7 +16,7 @@ use crate::transport::wire::Stream;
 /// what still comes, and its answer is there to be read. Only when nothing more can be read the
 /// failure comes out.
 pub(crate) struct Metered {
-    stream: Box<dyn Stream>,
+    stream: Limited,
     written: Arc<AtomicU64>,
     /// Why nothing can be written any more.
     broken: Option<io::Error>,
@@ -24,7 +24,7 @@ pub(crate) struct Metered {
 
 impl Metered {
     /// `stream`, and the count of bytes that it takes.
-    pub(crate) fn new(stream: Box<dyn Stream>) -> (Self, Arc<AtomicU64>) {
+    pub(crate) fn new(stream: Limited) -> (Self, Arc<AtomicU64>) {
         let written = Arc::new(AtomicU64::new(0));
         let metered = Self {
             stream,

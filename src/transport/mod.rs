@@ -13,6 +13,7 @@ mod connection;
 mod flight;
 mod idle;
 mod internet;
+mod limit;
 mod metered;
 mod proxy;
 mod race;
@@ -38,6 +39,7 @@ use crate::network::Proxy;
 use crate::transport::body::{BodyFate, OutgoingBody};
 use crate::transport::connection::{Connection, NoAnswer};
 use crate::transport::idle::Idle;
+use crate::transport::limit::Limiter;
 use crate::transport::wire::Dial;
 
 /// Longest answer read, in bytes. Kodo's answers are a few hundred bytes; what a callback sends
@@ -52,11 +54,12 @@ const TAKEN_UNREAD_MAX: u64 = 128 * 1024;
 /// round trip, so one that breaks this soon counts too.
 const OVER_TELLS_WITHIN: Duration = Duration::from_secs(1);
 
-/// Sends requests to upload hosts. Cloning shares its connections.
+/// Sends requests to upload hosts. Cloning shares its connections and its limit.
 #[derive(Clone)]
 pub(crate) struct Transport {
     dial: Arc<dyn Dial>,
     idle: Arc<Idle>,
+    limiter: Arc<Limiter>,
 }
 
 /// A request that was not answered.
@@ -93,6 +96,7 @@ impl Transport {
         Self {
             dial,
             idle: Arc::default(),
+            limiter: Arc::default(),
         }
     }
 
@@ -135,7 +139,10 @@ impl Transport {
     ) -> Result<Answer, Unanswered> {
         let mut connection = match self.idle.take(endpoint, reuse).await {
             Some(connection) => connection,
-            None => Connection::over(endpoint, self.dial.dial(endpoint).await?).await?,
+            None => {
+                let wire = self.dial.dial(endpoint).await?;
+                Connection::over(endpoint, wire, &self.limiter).await?
+            }
         };
         let is_used = connection.idle().is_some();
         let (request, fate) = outgoing(endpoint, request, source, &connection)?;
@@ -169,10 +176,15 @@ impl Transport {
     /// Makes a connection to `endpoint` and keeps it for the next request.
     pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<(), Failure> {
         let wire = self.dial.dial(endpoint).await?;
-        let mut connection = Connection::over(endpoint, wire).await?;
+        let mut connection = Connection::over(endpoint, wire, &self.limiter).await?;
         connection.rest();
         self.idle.put(endpoint, connection);
         Ok(())
+    }
+
+    /// How fast all its connections together may write.
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.limiter
     }
 
     /// Closes the idle connections to `endpoint`: where one was over, the others mostly are.

@@ -211,6 +211,8 @@ impl Work {
                     stage: sample.stage,
                     peer_reads: sample.peer_reads,
                     waits_for_source: sample.waits_for_source,
+                    is_limited: sample.is_limited,
+                    is_outstanding: sample.is_outstanding,
                     round_trip: sample.round_trip,
                 },
             }

@@ -50,6 +50,8 @@ pub(crate) enum Fate {
     /// Everything that was handed over is acknowledged, and the source gives nothing more; or the
     /// answer is there, and the source is looked at.
     Reading,
+    /// The same as carried, while our own limit lets nothing more out; whether bytes are out.
+    Limited(u64, bool),
     /// There is no connection yet.
     Connecting,
 }
@@ -179,7 +181,7 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
             let fate = (self.fate)(&tick);
             let waits_for_source = matches!(fate, Fate::Reading);
             let (more, answers, peer_reads) = match fate {
-                Fate::Carried(more) => (more, true, true),
+                Fate::Carried(more) | Fate::Limited(more, _) => (more, true, true),
                 Fate::Unanswered(more) => (more, false, true),
                 Fate::Closed => (0, true, false),
                 Fate::Reading => (0, false, true),
@@ -187,6 +189,7 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
             };
             flight.carried = (flight.carried + more).min(flight.len);
             let is_whole = flight.carried == flight.len;
+            let is_limited = matches!(fate, Fate::Limited(..)) && !is_whole;
             let stage = match is_whole {
                 true => Stage::Answering,
                 false => Stage::Sending,
@@ -196,6 +199,8 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
                 pulse: Pulse {
                     peer_reads,
                     waits_for_source,
+                    is_limited,
+                    is_outstanding: !matches!(fate, Fate::Limited(_, false)),
                     ..Pulse::new(stage, flight.carried)
                 },
             };
