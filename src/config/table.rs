@@ -198,8 +198,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "limit_rate",
-        help: "Most bytes that uploads send in a second, all lanes together (100KB/s, 8KiB/s), or \
-               none",
+        help: "Most bytes that uploads send in a second, all lanes together: 100KB/s, 8KiB/s, 1mbit, \
+               or none",
         value_name: "RATE",
         kind: Kind::RateOrNone,
         default: &["none"],

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use crate::devserver::Rate;
 use crate::model::Endpoint;
 use crate::network::Proxies;
 
@@ -119,48 +120,26 @@ pub(crate) fn size_or_auto(text: &str) -> Result<Option<u64>, String> {
         .map_err(|why| format!("{why}, or `auto`"))
 }
 
-/// Bytes a second: a size, with or without `/s`; `None` for `none`. Bits are refused, and told as
-/// bytes: lines are sold in bits, and a factor of eight is not seen.
+/// Bytes a second: a size, with or without `/s`, or bits that are spelled out; `None` for `none`.
 pub(crate) fn rate_or_none(text: &str) -> Result<Option<u64>, String> {
+    const RIGHT: &str = "it is no rate; right would be `100KB/s` (1000 bytes each), `8KiB/s` (1024), \
+                         `1mbit` (125 KB/s), a plain number of bytes a second, or `none`";
     if text == "none" {
         return Ok(None);
     }
-    if let Some(bits) = bits(text) {
-        let right = match bits {
-            Some(bits) => told_rate(bits / 8),
-            None => "100 KB/s".to_owned(),
-        };
-        return Err(format!(
-            "it is in bits, and the limit in bytes a second; right would be `{right}`"
-        ));
-    }
-    let len = text.strip_suffix("/s").unwrap_or(text);
-    match size(len) {
-        Ok(0) => {
-            Err("0 would stop everything; for no limit leave it out, or write `none`".to_owned())
+    let unit = text.strip_suffix("/s").unwrap_or(text);
+    // As `haul serve --rate` reads them; it knows no plain numbers.
+    let bytes_per_s = match unit.to_ascii_lowercase().ends_with("bit") {
+        true => unit.parse::<Rate>().ok().map(|rate| rate.bits_per_s() / 8),
+        false => size(unit).ok(),
+    };
+    match bytes_per_s {
+        Some(0) => {
+            Err("0 would stop everything; for no limit leave it out, or write `none`".into())
         }
-        Ok(len) => Ok(Some(len)),
-        Err(_) => Err(
-            "it is no rate; right would be `100KB/s` (1000 bytes each), `8KiB/s` (1024), a \
-                       plain number of bytes a second, or `none`"
-                .to_owned(),
-        ),
+        Some(rate) => Ok(Some(rate)),
+        None => Err(RIGHT.to_owned()),
     }
-}
-
-/// Whether `text` is a rate in bits: `1Mbit/s`, `1mbps`, `1Mb/s`; and how many a second, if it can be
-/// read. A small b behind a small prefix is a byte, as in every size.
-fn bits(text: &str) -> Option<Option<u64>> {
-    let text = text.strip_suffix("/s").unwrap_or(text);
-    let small = text.to_lowercase();
-    let number = ["bits", "bit", "bps"]
-        .iter()
-        .find_map(|unit| small.strip_suffix(unit));
-    let number = number.or_else(|| {
-        let prefixed = ["Kb", "Mb", "Gb"].iter().any(|unit| text.ends_with(unit));
-        small.strip_suffix('b').filter(|_| prefixed)
-    })?;
-    Some(size(&format!("{number}B")).ok())
 }
 
 /// A rate as [`rate_or_none`] reads it: the shortest that is exact.
@@ -275,6 +254,8 @@ mod tests {
             ("8KiB/s", Some(8192), "8 KiB/s"),
             ("1.5MB/s", Some(1_500_000), "1500 KB/s"),
             ("1GB/s", Some(1_000_000_000), "1 GB/s"),
+            ("1mbit", Some(125_000), "125 KB/s"),
+            ("64 Kbit/s", Some(8_000), "8 KB/s"),
             ("333", Some(333), "333 B/s"),
             ("1B/s", Some(1), "1 B/s"),
         ];
@@ -308,11 +289,9 @@ mod tests {
             (Kind::RateOrNone, "", "`100KB/s`"),
             (Kind::RateOrNone, "/s", "`100KB/s`"),
             (Kind::RateOrNone, "100KB/min", "`100KB/s`"),
-            (Kind::RateOrNone, "1mbit", "`125 KB/s`"),
-            (Kind::RateOrNone, "1 Mbit/s", "`125 KB/s`"),
-            (Kind::RateOrNone, "64kbps", "`8 KB/s`"),
-            (Kind::RateOrNone, "2Mb/s", "`250 KB/s`"),
-            (Kind::RateOrNone, "bit", "in bits"),
+            (Kind::RateOrNone, "1mbps", "`1mbit`"),
+            (Kind::RateOrNone, "7bit", "`none`"),
+            (Kind::RateOrNone, "bit", "`1mbit`"),
             (Kind::Number { min: 0, max: 9 }, "-1", "whole number"),
             (Kind::Number { min: 0, max: 9 }, "10", "from 0 to 9"),
             (Kind::NumberOrAuto { min: 1, max: 16 }, "0", "from 1 to 16"),

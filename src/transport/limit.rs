@@ -100,6 +100,10 @@ impl Bucket {
     /// new rate may have it.
     pub(crate) fn set_rate(&mut self, rate_bytes_per_s: u64, now: Instant) -> Vec<Waker> {
         self.fill(now);
+        if self.rate_bytes_per_s == 0 {
+            // It begins with what would have been saved up.
+            self.filled = None;
+        }
         self.rate_bytes_per_s = rate_bytes_per_s;
         // Who asks again stands where it stood, with a piece of the new length.
         let piece_len = self.piece_len();
@@ -122,6 +126,8 @@ impl Bucket {
         now: Instant,
         waker: &Waker,
     ) -> Result<u64, Instant> {
+        // Before it stands in the queue: idle time saves nothing up for who comes after it.
+        self.fill(now);
         let len = wanted.min(self.piece_len());
         let place = self.queue.iter().position(|it| it.ticket == ticket);
         let place = place.unwrap_or_else(|| {
@@ -133,7 +139,6 @@ impl Bucket {
             self.queue.len() - 1
         });
         self.queue[place].len = len;
-        self.fill(now);
         let due = self.queue.iter().take(place + 1).map(|it| it.len);
         let due = u128::from(due.sum::<u64>()) * NANO;
         if self.level >= due {

@@ -1,6 +1,7 @@
 //! The transport against a peer that is written out by hand, byte by byte.
 
 mod endings;
+mod limit;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use crate::engine::event::{Effect, Event, Moment, Notice, Outcome, Pulse};
 use crate::engine::plan::Protocol;
 use crate::engine::tests::line::{Fate, Line, Ran, Tick, seconds};
 use crate::engine::tests::world::MIB;
-use crate::model::{FailureKind, Stage};
+use crate::model::{Failure, FailureKind, Stage};
 
 /// An upload in lanes over a line with this fate.
 fn blocks(size: u64, limits: Limits, fate: impl FnMut(&Tick) -> Fate) -> Ran {
@@ -324,6 +324,70 @@ fn unobserved_time_does_not_count() {
         }
         let ran = line.run();
         assert_done("stopped", &ran);
+    }
+}
+
+/// Waits for our own limit count for nothing: a pace below the floor, silences longer than the stall
+/// limit and segments longer than their own are ours. What is out and never acknowledged is not.
+#[test]
+fn our_own_limit_counts_for_nothing() {
+    let limits = Limits {
+        part_timeout: Some(seconds(20)),
+        ..Limits::default()
+    };
+    let ran = blocks(MIB, limits, |_| Fate::Limited(25, false));
+    assert_done("100 B/s", &ran);
+    let ran = blocks(MIB, limits, |tick| match tick.at.as_secs() % 100 {
+        99 => Fate::Limited(2_500, true),
+        _ => Fate::Limited(0, false),
+    });
+    assert_done("a piece in 100 s", &ran);
+    let ran = blocks(MIB, limits, |_| Fate::Limited(25, true));
+    assert_done("100 B/s with a long round trip", &ran);
+    let ran = blocks(MIB, limits, |tick| match tick.at.as_secs() {
+        0..100 => Fate::Limited(25, false),
+        _ => Fate::Limited(0, true),
+    });
+    assert_given_up(
+        "a dead line",
+        &ran,
+        130,
+        FailureKind::Stalled,
+        "stall_timeout",
+    );
+}
+
+/// Neither do they use the retry budget up, whether acknowledgements come seldom or late.
+#[test]
+fn our_own_limit_keeps_the_budget() {
+    let rows: [fn(u64) -> Fate; 3] = [
+        |_| Fate::Limited(0, false),
+        |tick| Fate::Limited(if tick % 40 == 39 { 256 } else { 0 }, tick % 40 > 35),
+        |tick| Fate::Limited(if tick % 40 == 39 { 256 } else { 0 }, true),
+    ];
+    for fate in rows {
+        let mut ticks = 0;
+        let mut line = Line::new(Protocol::Blocks, MIB, Limits::default(), |_: &Tick| {
+            ticks += 1;
+            fate(ticks)
+        });
+        line.collect();
+        // A minute longer than the budget.
+        for _ in 0..4 * 960 {
+            line.now = line.now.after(Duration::from_millis(250));
+            line.tick();
+        }
+        let failed = Event::Failed {
+            attempt: line.flights[0].attempt,
+            failure: Failure::new(FailureKind::Broken, "reset"),
+            server_time: None,
+        };
+        line.engine.handle(line.now, failed);
+        let next = line.engine.poll_effect();
+        assert!(
+            matches!(next, Some(Effect::Notice(Notice::Retrying { .. }))),
+            "{next:?}"
+        );
     }
 }
 

@@ -5,11 +5,13 @@
 //! did not hold, with [`explain`] for what a world excuses; [`worlds`] lives thousands.
 //!
 //! `flow`, `line`, `link` and `network` are TCP as far as an uploader can tell; [`pipe`] tests them.
+//! [`limit`] lives uploads under a bandwidth limit, without faults.
 
 mod chance;
 mod checks;
 mod explain;
 mod flow;
+mod limit;
 mod line;
 mod link;
 mod network;

@@ -30,7 +30,7 @@ use crate::uploader::Protocol;
 
 /// What the wall clock shows when a world begins: later than any file's real times, so that those
 /// never seem to be of this moment.
-const WALL_START: Duration = Duration::from_secs(4_000_000_000);
+pub(super) const WALL_START: Duration = Duration::from_secs(4_000_000_000);
 
 /// Runs that a user tries after failures of his own world's making.
 const RERUNS_MAX: usize = 3;
@@ -83,7 +83,7 @@ pub(super) struct Ran {
 
 /// The management plane over the upload plane's connections.
 #[derive(Debug)]
-struct ApiOver(Transport);
+pub(super) struct ApiOver(pub(super) Transport);
 
 impl Call for ApiOver {
     fn call<'a>(&'a self, endpoint: &'a Endpoint, request: Request) -> Calling<'a> {
