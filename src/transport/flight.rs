@@ -182,6 +182,13 @@ impl Flight {
         }
     }
 
+    /// Whether HTTP has written all of it to its connection.
+    pub(super) fn is_written(&self) -> bool {
+        let state = self.lock();
+        let leg = state.leg.as_ref();
+        leg.is_some_and(|leg| leg.written() >= leg.head_len + state.body_len)
+    }
+
     /// How long it has had its connection.
     pub(super) fn since_connected(&self) -> Duration {
         let state = self.lock();
@@ -220,6 +227,11 @@ impl Flight {
 }
 
 impl Leg {
+    /// Bytes of the request that HTTP has written.
+    fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed) - self.written_before
+    }
+
     fn waits(&self) -> bool {
         self.waits.load(Ordering::Relaxed)
     }
@@ -244,7 +256,7 @@ impl State {
     /// Takes note of what the kernel says.
     fn look(&mut self) {
         let Some(leg) = &self.leg else { return };
-        let written = leg.written.load(Ordering::Relaxed) - leg.written_before;
+        let written = leg.written();
         let raw = leg.gauge.written().saturating_sub(leg.raw_before);
         let raw_acknowledged = leg.gauge.acknowledged().saturating_sub(leg.raw_before);
         // Encryption keeps some back and adds a little to each piece: what is acknowledged of its

@@ -159,12 +159,14 @@ impl Transport {
             }
             unanswered
         })?;
-        flight.answered(fate.is_complete());
+        // What HTTP still holds was not sent: it counts for nothing, and the connection is worth nothing.
+        let took_all = fate.is_complete() && flight.is_written();
+        flight.answered(took_all);
         if let Some(failure) = refused(endpoint, &connection, &answer) {
             return Err(failure.into());
         }
         // An early answer leaves half a body on the connection: it is killed. So is one that broke.
-        if is_whole && fate.is_complete() {
+        if is_whole && took_all {
             connection.rest();
             if connection.is_reusable().await {
                 self.idle.put(endpoint, connection);

@@ -7,7 +7,7 @@ use crate::world::World;
 fn exit_2_usage() {
     let world = World::new();
     let file = world.file("f", b"x");
-    let rows: [(&[&str], &str); 17] = [
+    let rows: [(&[&str], &str); 20] = [
         (&[], "Usage: haul"),
         (&["frobnicate"], "frobnicate"),
         (&["put", &file], "<DEST>"),
@@ -29,6 +29,15 @@ fn exit_2_usage() {
         (
             &["put", &file, "kodo://b/k", "--protocol", "v3"],
             "auto, v1, v2",
+        ),
+        (&["put", &file, "kodo://b/k", "--limit-rate", "0"], "`none`"),
+        (
+            &["put", &file, "kodo://b/k", "--limit-rate", "1mbps"],
+            "`1mbit` (125 KB/s)",
+        ),
+        (
+            &["put", &file, "kodo://b/k", "--limit-rate", "fast"],
+            "--limit-rate is wrong: it is no rate; right would be `100KB/s`",
         ),
         (&["put", &file, "kodo://b/k"], "there are no keys"),
         (&["stat", "kodo://b/"], "names a bucket, but no object"),

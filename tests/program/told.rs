@@ -42,8 +42,9 @@ fn by_verbosity() {
         !none.contains("broke"),
         "what passes by itself needs nobody: {none}"
     );
-    let some = put(&["-v"]).err;
+    let some = put(&["-v", "--limit-rate", "1GB/s"]).err;
     for words in [
+        "limited to 1 GB/s",
         "upload hosts of `b`: http://127.0.0.1:",
         "go in blocks (v1)",
         "repeated at once on a new connection",

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{sleep, timeout};
 
+use super::{OK, listen, read_request, send, source, transport, upload};
 use crate::clock;
 use crate::transport::limit::{Bucket, Limited, Limiter};
+use crate::transport::{Flight, Reuse};
 
 const MS: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -339,6 +341,37 @@ async fn a_limit_changes_under_way() {
     let took = writing.await.unwrap();
     assert!(took < 5_020 * MS, "{took:?}");
     assert!(!waits.load(Ordering::Relaxed));
+}
+
+/// An early answer, while most of the body waits for its turn in our own buffers: that was not sent, and
+/// the next request does not wait behind it.
+#[tokio::test]
+async fn an_early_answer_leaves_nothing_behind() {
+    let (listener, endpoint) = listen().await;
+    let peer = tokio::spawn(async move {
+        let (mut first, _) = listener.accept().await.unwrap();
+        first.read_exact(&mut [0; 200]).await.unwrap();
+        first.write_all(OK).await.unwrap();
+        let (mut second, _) = listener.accept().await.unwrap();
+        read_request(&mut second).await;
+        second.write_all(OK).await.unwrap();
+    });
+    let transport = transport();
+    // A piece of 256 bytes at once, and another in an hour.
+    transport.limiter().set_rate(Some(1), clock::instant());
+    let flight = Flight::new();
+    let sent = transport.send(
+        &endpoint,
+        upload(200_000),
+        Some(source(200_000)),
+        Reuse::Any,
+        &flight,
+    );
+    sent.await.unwrap();
+    assert!(flight.sample().acknowledged_bytes < 256);
+    transport.limiter().set_rate(None, clock::instant());
+    send(&transport, &endpoint, 0).await.unwrap();
+    peer.await.unwrap();
 }
 
 /// Who is dropped while it waits leaves its place to the next; a stream that takes nothing does not
