@@ -37,7 +37,7 @@ fn exit_2_usage() {
         ),
         (
             &["put", &file, "kodo://b/k", "--limit-rate", "fast"],
-            "--limit-rate is wrong: it is no rate; right would be `100KB/s`",
+            "--limit-rate cannot be `fast`: it is no rate; right would be `100KB/s`",
         ),
         (&["put", &file, "kodo://b/k"], "there are no keys"),
         (&["stat", "kodo://b/"], "names a bucket, but no object"),
