@@ -302,6 +302,9 @@ impl Live {
             Wish::V2 => builder.protocol(Protocol::V2),
             Wish::Form => builder.threshold(u64::MAX),
         };
+        if let Some(rate) = world.limit_rate {
+            builder = builder.limit_rate(rate);
+        }
         for host in &self.hosts {
             builder = builder.endpoint(format!("http://{host}"));
         }

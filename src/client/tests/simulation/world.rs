@@ -76,6 +76,8 @@ pub(super) struct World {
     /// Bits per second.
     pub(super) rate: u64,
     pub(super) latency: Duration,
+    /// The uploader's own limit, in bytes a second.
+    pub(super) limit_rate: Option<u64>,
     pub(super) kernels: Kernels,
     pub(super) hosts: usize,
     pub(super) plan: FaultPlan,
@@ -108,6 +110,7 @@ impl World {
             insert_only: chance.percent(25),
             rate,
             latency: Duration::from_millis(chance.one(&[0, 1, 20, 20, 80, 300, 600])),
+            limit_rate: None,
             kernels: Kernels {
                 send_buffer: chance.one(&[16 * KIB, 128 * KIB, 256 * KIB]),
                 receive_buffer: chance.one(&[16 * KIB, 64 * KIB, 256 * KIB]),
@@ -122,12 +125,18 @@ impl World {
             happenings: Vec::new(),
         };
         weather::brew(&mut world, &mut chance);
+        // A quarter of what the line carries, up to twice that.
+        let limit = rate / 8 * chance.one(&[1, 2, 4, 8]) / 4;
+        world.limit_rate = chance.percent(15).then_some(limit);
         world
     }
 
-    /// How long the bytes alone take on the line.
+    /// How long the bytes alone take on the line, under the limit.
     pub(super) fn transfer(&self) -> Duration {
-        Duration::from_millis(self.size.saturating_mul(8_000) / self.rate)
+        let rate = self
+            .limit_rate
+            .map_or(self.rate, |limit| self.rate.min(8 * limit));
+        Duration::from_millis(self.size.saturating_mul(8_000) / rate)
     }
 
     /// Whether nothing goes wrong at all. Sleep is nothing wrong.
@@ -200,7 +209,7 @@ impl World {
     pub(super) fn told(&self) -> String {
         use std::fmt::Write as _;
         let mut text = format!(
-            "seed {}: {} bytes by {:?}, parts of {}, window {}, {} bit/s, {:?}, {:?}, {} hosts, \
+            "seed {}: {} bytes by {:?}, parts of {}, window {}, {} bit/s, {:?}, limit {:?}, {:?}, {} hosts, \
              ready token: {}, insert only: {}\n",
             self.seed,
             self.size,
@@ -209,6 +218,7 @@ impl World {
             self.window,
             self.rate,
             self.latency,
+            self.limit_rate,
             self.kernels,
             self.hosts,
             self.ready_token,
