@@ -2,6 +2,8 @@
 //!
 //! It shares the setup of TLS and proxies with the upload plane and no connection, so that it never
 //! waits behind a body. An overall limit is right here: these calls carry no body worth mentioning.
+//! What they wait for is an answer, so `response_timeout` is their limit, as it is that of an upload's
+//! requests; a long answer has time to arrive beside it.
 
 use std::time::Duration;
 #[cfg(test)]
@@ -14,8 +16,9 @@ use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use crate::model::{Answer, Body, Endpoint, Failure, FailureKind, Request, cause, chain};
 use crate::network::{Proxies, Proxy, explain, remedy};
 
-/// Longest time for a call: a page of 1000 objects (about 300 KB) at 64 kbit/s takes 40 s.
-const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// How much longer an answer may take once it has begun to come: a page of 1000 objects (about 300 KB)
+/// at 64 kbit/s takes 40 s, and bodies may be under way beside it.
+const ARRIVAL: Duration = Duration::from_secs(120);
 
 /// Longest answer read, in bytes: a page of 1000 objects whose keys are all of the longest kind,
 /// written as JSON escapes, has about 5 MB.
@@ -43,11 +46,34 @@ enum Way {
 #[derive(Clone, Debug)]
 struct Internet {
     proxies: Proxies,
+    limits: CallLimits,
     direct: Result<Client, Failure>,
     /// To plain hosts through their proxy.
     http: Result<Client, Failure>,
     /// To hosts that encrypt through theirs.
     https: Result<Client, Failure>,
+}
+
+/// How long a call may take, each a setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallLimits {
+    /// Until there is a connection.
+    pub(crate) connect_timeout: Duration,
+    /// From there to the answer, and between two pieces of it.
+    pub(crate) response_timeout: Duration,
+}
+
+impl CallLimits {
+    /// How long nothing may come. The library does not tell when the connection is there, so the time
+    /// for that is added.
+    fn silence(self) -> Duration {
+        self.connect_timeout.saturating_add(self.response_timeout)
+    }
+
+    /// How long the whole call may take.
+    fn whole(self) -> Duration {
+        self.silence().saturating_add(ARRIVAL)
+    }
 }
 
 /// Something else that carries calls: in virtual time there are no sockets.
@@ -63,14 +89,11 @@ pub(crate) type Calling<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure
 
 impl Api {
     /// An API plane that encrypts with `tls` and goes through `proxies`.
-    pub(crate) fn new(
-        tls: rustls::ClientConfig,
-        proxies: Proxies,
-        connect_timeout: Duration,
-    ) -> Self {
-        let through = |https| client(&tls, proxies.proxy(https), connect_timeout);
+    pub(crate) fn new(tls: rustls::ClientConfig, proxies: Proxies, limits: CallLimits) -> Self {
+        let through = |https| client(&tls, proxies.proxy(https), limits);
         let internet = Internet {
-            direct: client(&tls, None, connect_timeout),
+            limits,
+            direct: client(&tls, None, limits),
             http: through(false),
             https: through(true),
             proxies,
@@ -118,7 +141,7 @@ impl Internet {
         let client = client.as_ref().map_err(Clone::clone)?;
         let call = call(client, endpoint, request)?;
         let sent = call.send().await;
-        let response = sent.map_err(|error| unanswered(endpoint, through, error))?;
+        let response = sent.map_err(|error| self.unanswered(endpoint, through, error))?;
         // In a tunnel the proxy says nothing any more.
         let forwards = through.filter(|_| !endpoint.is_https());
         let refused = forwards.and_then(|proxy| {
@@ -129,8 +152,69 @@ impl Internet {
         });
         match refused {
             Some(message) => Err(Failure::new(FailureKind::Connect, message)),
-            None => read(response).await,
+            None => self.read(endpoint, response).await,
         }
+    }
+
+    /// The whole answer, bounded.
+    async fn read(
+        &self,
+        endpoint: &Endpoint,
+        mut response: reqwest::Response,
+    ) -> Result<Answer, Failure> {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut body = BytesMut::new();
+        let cut = |error| self.unanswered(endpoint, None, error);
+        while let Some(piece) = response.chunk().await.map_err(cut)? {
+            if body.len() + piece.len() > ANSWER_LEN_MAX {
+                let why = format!("the answer is longer than {ANSWER_LEN_MAX} bytes");
+                return Err(Failure::new(FailureKind::NotKodo, why));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(Answer {
+            status,
+            headers,
+            body: body.freeze(),
+        })
+    }
+
+    /// The failure of a call that got no answer, or not all of one.
+    fn unanswered(
+        &self,
+        endpoint: &Endpoint,
+        through: Option<&Proxy>,
+        error: reqwest::Error,
+    ) -> Failure {
+        let way = through.map(|proxy| format!(" through the proxy {proxy}"));
+        let way = way.unwrap_or_default();
+        let tls = cause::<rustls::Error>(&error).map(explain);
+        let mut mend = cause::<rustls::Error>(&error).and_then(remedy);
+        let kind = match () {
+            () if tls.is_some() => FailureKind::Tls,
+            () if error.is_connect() => FailureKind::Connect,
+            () if error.is_timeout() => FailureKind::TimedOut,
+            () => FailureKind::Broken,
+        };
+        let is_made = !matches!(kind, FailureKind::Tls | FailureKind::Connect);
+        let what = if is_made { "" } else { "no connection to " };
+        let mut failure = failure(kind, error);
+        let why = match (tls, through) {
+            (Some(why), _) => why,
+            (None, _) if failure.kind == FailureKind::TimedOut => format!(
+                "no answer in {} s (connect_timeout and response_timeout)",
+                self.limits.silence().as_secs_f64()
+            ),
+            // The library keeps this error's type for itself; the words are for people only.
+            (None, Some(proxy)) if failure.message.ends_with("proxy authorization required") => {
+                mend = Proxy::remedy(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+                proxy.refusal(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+            }
+            _ => failure.message.replacen(LAYERS, "", 1),
+        };
+        failure.message = format!("{what}{endpoint}{way}: {why}");
+        failure.remedy = mend;
+        failure
     }
 }
 
@@ -138,11 +222,12 @@ impl Internet {
 fn client(
     tls: &rustls::ClientConfig,
     proxy: Option<&Proxy>,
-    connect_timeout: Duration,
+    limits: CallLimits,
 ) -> Result<Client, Failure> {
     let mut builder = Client::builder()
-        .timeout(CALL_TIMEOUT)
-        .connect_timeout(connect_timeout)
+        .timeout(limits.whole())
+        .read_timeout(limits.silence())
+        .connect_timeout(limits.connect_timeout)
         // A redirect would take the signature to another host.
         .redirect(Policy::none())
         .referer(false)
@@ -152,9 +237,9 @@ fn client(
     if let Some(proxy) = proxy {
         builder = builder.proxy(proxy_for_library(proxy)?);
     }
-    // reqwest's own default of 30 s ends calls that the limit above allows.
+    // reqwest's own default of 30 s ends calls that the limits above allow.
     #[cfg(target_os = "linux")]
-    let builder = builder.tcp_user_timeout(CALL_TIMEOUT);
+    let builder = builder.tcp_user_timeout(limits.whole());
     let client = builder.tls_backend_preconfigured(tls.clone()).build();
     client.map_err(|error| failure(FailureKind::Connect, error))
 }
@@ -195,28 +280,6 @@ fn call(client: &Client, endpoint: &Endpoint, request: Request) -> Result<Reques
     })
 }
 
-/// The whole answer, bounded.
-async fn read(mut response: reqwest::Response) -> Result<Answer, Failure> {
-    let (status, headers) = (response.status(), response.headers().clone());
-    let mut body = BytesMut::new();
-    while let Some(piece) = response
-        .chunk()
-        .await
-        .map_err(|error| failure(FailureKind::Broken, error))?
-    {
-        if body.len() + piece.len() > ANSWER_LEN_MAX {
-            let why = format!("the answer is longer than {ANSWER_LEN_MAX} bytes");
-            return Err(Failure::new(FailureKind::NotKodo, why));
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(Answer {
-        status,
-        headers,
-        body: body.freeze(),
-    })
-}
-
 /// The URL, if it says exactly what is signed: the parser must not have tidied the target up.
 fn exact_url(endpoint: &Endpoint, target: &str) -> Result<Url, Failure> {
     let refuse = |why: String| Failure::new(FailureKind::BadRequest, why);
@@ -230,35 +293,6 @@ fn exact_url(endpoint: &Endpoint, target: &str) -> Result<Url, Failure> {
         return Err(refuse(format!("{target} cannot be sent as it is")));
     }
     Ok(url)
-}
-
-/// The failure of a call that got no answer.
-fn unanswered(endpoint: &Endpoint, through: Option<&Proxy>, error: reqwest::Error) -> Failure {
-    let way = through.map(|proxy| format!(" through the proxy {proxy}"));
-    let way = way.unwrap_or_default();
-    let tls = cause::<rustls::Error>(&error).map(explain);
-    let mut mend = cause::<rustls::Error>(&error).and_then(remedy);
-    let kind = match () {
-        () if tls.is_some() => FailureKind::Tls,
-        () if error.is_connect() => FailureKind::Connect,
-        () if error.is_timeout() => FailureKind::TimedOut,
-        () => FailureKind::Broken,
-    };
-    let is_made = !matches!(kind, FailureKind::Tls | FailureKind::Connect);
-    let what = if is_made { "" } else { "no connection to " };
-    let mut failure = failure(kind, error);
-    let why = match (tls, through) {
-        (Some(why), _) => why,
-        // The library keeps this error's type for itself; the words are for people only.
-        (None, Some(proxy)) if failure.message.ends_with("proxy authorization required") => {
-            mend = Proxy::remedy(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
-            proxy.refusal(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
-        }
-        _ => failure.message.replacen(LAYERS, "", 1),
-    };
-    failure.message = format!("{what}{endpoint}{way}: {why}");
-    failure.remedy = mend;
-    failure
 }
 
 /// A reqwest error with its causes and without its URL, which may hold a token.

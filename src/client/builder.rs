@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::Api;
+use crate::api::{Api, CallLimits};
 use crate::client::hosts::HostBook;
 use crate::client::memory::Memory;
 use crate::client::{Inner, Uploader};
@@ -201,8 +201,9 @@ impl UploaderBuilder {
         self
     }
 
-    /// How long an answer may take once its request was acknowledged whole; 60 s unless set,
-    /// at least 10 ms.
+    /// How long an answer may take once its request was acknowledged whole; 60 s unless set, at least
+    /// 10 ms. Calls next to uploading (stat, list, delete, the bucket query) take it too; their
+    /// connection's time is added.
     pub fn response_timeout(mut self, limit: Duration) -> Self {
         self.response_timeout = Some(limit);
         self
@@ -338,7 +339,12 @@ impl UploaderBuilder {
             connect_timeout,
             stall_timeout,
         )));
-        self.over(transport, Api::new(tls, proxies, connect_timeout))
+        let usual = Limits::default().response_timeout;
+        let limits = CallLimits {
+            connect_timeout,
+            response_timeout: self.response_timeout.unwrap_or(usual),
+        };
+        self.over(transport, Api::new(tls, proxies, limits))
     }
 
     /// The uploader over these two planes.

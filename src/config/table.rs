@@ -265,7 +265,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "response_timeout",
-        help: "How long an answer may take once its request is acknowledged whole",
+        help: "How long an answer may take once its request is acknowledged whole, of any call",
         value_name: "TIME",
         kind: TIME,
         default: &["60s"],
