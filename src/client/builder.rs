@@ -69,6 +69,7 @@ pub struct UploaderBuilder {
     state_dir: Option<PathBuf>,
     store_name: Option<String>,
     require_resume: bool,
+    wait_online: bool,
     #[cfg(test)]
     pub(super) seed: Option<u64>,
 }
@@ -324,6 +325,14 @@ impl UploaderBuilder {
         self
     }
 
+    /// Waits out outages of any length: while nobody can be reached, an upload goes on trying, however
+    /// long that takes, also before its first byte. Then no other region stands in for the bucket's own,
+    /// and a mistyped host's name is waited for as well. Stopping works at any time.
+    pub fn wait_online(mut self) -> Self {
+        self.wait_online = true;
+        self
+    }
+
     /// Checks everything and makes the uploader. Sends nothing.
     pub fn build(self) -> Result<Uploader, Error> {
         self.check_times()?;
@@ -375,7 +384,7 @@ impl UploaderBuilder {
             commit_timeout: self.commit_timeout.unwrap_or(usual.commit_timeout),
             min_rate_bytes_per_s: self.min_rate.unwrap_or(usual.min_rate_bytes_per_s),
             part_timeout: self.part_timeout,
-            wait_online: false,
+            wait_online: self.wait_online,
         };
         let uploader = Uploader {
             inner: Arc::new(Inner {

@@ -307,6 +307,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        name: "wait_online",
+        help: "Wait out outages of any length: while nobody can be reached, nothing ends an upload",
+        kind: Kind::Flag,
+        default: &["false"],
+        ..PLAIN
+    },
+    Setting {
         name: "require_resume",
         help: "Stop before anything is sent when the upload could not be resumed later",
         kind: Kind::Flag,

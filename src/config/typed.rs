@@ -47,6 +47,7 @@ pub(crate) struct Config {
     /// 0: no limit.
     pub(crate) part_attempts: u64,
     pub(crate) retry_budget: Duration,
+    pub(crate) wait_online: bool,
     pub(crate) require_resume: bool,
     pub(crate) json: bool,
     pub(crate) verbose: u8,
@@ -88,6 +89,7 @@ impl Config {
             part_timeout: read(settings, "part_timeout", value::duration)?,
             part_attempts: required(settings, "part_attempts", value::number)?,
             retry_budget: required(settings, "retry_budget", value::duration)?,
+            wait_online: required(settings, "wait_online", value::flag)?,
             require_resume: required(settings, "require_resume", value::flag)?,
             json: required(settings, "json", value::flag)?,
             verbose: required(settings, "verbose", value::count)?,
@@ -161,6 +163,9 @@ impl Config {
         }
         if let Some(state_dir) = &self.state_dir {
             builder = builder.state_dir(state_dir);
+        }
+        if self.wait_online {
+            builder = builder.wait_online();
         }
         if self.require_resume {
             builder = builder.require_resume();

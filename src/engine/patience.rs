@@ -83,7 +83,8 @@ pub struct Limits {
     /// Longest time of one attempt at a segment, from its connection on. None for what the line's
     /// pace explains; see [the module](crate::engine::patience).
     pub part_timeout: Option<Duration>,
-    /// Whether outages of any length are outlasted.
+    /// Whether an outage is waited out, however long it is: while nobody can be reached, no budget
+    /// ends the upload.
     pub wait_online: bool,
 }
 
