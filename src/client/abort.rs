@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::client::Uploader;
+use crate::client::hosts::{Inquiry, Persistence};
 use crate::client::put::account;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
@@ -38,12 +39,20 @@ impl Uploader {
         let access_key = account(&access)?;
         let now = clock::wall();
         let permit = Permit::new(access, bucket, key, false, 0, now)?;
-        let hosts = inner.hosts.upload(&inner.api, &access_key, bucket).await?;
+        let inquiry = Inquiry {
+            api: &inner.api,
+            access_key: &access_key,
+            bucket,
+            persistence: Persistence::Once,
+            listener: &Listener::default(),
+            seed: 0,
+        };
+        let hosts = inner.hosts.find(&inquiry).await?;
         let id = UploadId::new(upload_id)
             .ok_or_else(|| Error::new(ErrorKind::Local, "the recorded upload id is none"))?;
         let upload = Upload::new(bucket, key, &id);
         let host = hosts
-            .endpoints
+            .up
             .first()
             .ok_or_else(|| Error::new(ErrorKind::Config, "no upload host is known"))?;
         let request = upload.abort(&permit.token(now));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::{Api, CallLimits};
-use crate::client::hosts::HostBook;
+use crate::client::hosts::{HostBook, HostSettings};
 use crate::client::memory::Memory;
 use crate::client::{Inner, Uploader};
 use crate::engine::Limits;
@@ -134,7 +134,8 @@ impl UploaderBuilder {
     /// An upload host, in place of the bucket's own: `https://host`, `http://host:port`. Several
     /// calls name several, tried in this order when one cannot be reached.
     ///
-    /// Management calls then go to the first one too, unless [`rs_url`](Self::rs_url) is set.
+    /// Management calls then go to them too and nowhere else, unless [`rs_url`](Self::rs_url) is set.
+    /// When one of them says that the bucket lives elsewhere, the upload goes there, and says so.
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoints.push(url.into());
         self
@@ -474,7 +475,13 @@ impl UploaderBuilder {
             uc_urls = public.collect::<Result<Vec<_>, _>>()?;
         }
         let rs_url = self.rs_url.as_ref().map(parse).transpose()?;
-        Ok(HostBook::new(endpoints, rs_url, uc_urls))
+        let settings = HostSettings {
+            endpoints,
+            rs_url,
+            uc_urls,
+            state_dir: self.state_dir.clone(),
+        };
+        Ok(HostBook::new(settings))
     }
 }
 

@@ -3,6 +3,7 @@
 #[cfg(feature = "cli")]
 mod abort;
 mod builder;
+mod course;
 mod hosts;
 mod memory;
 mod put;
@@ -12,6 +13,8 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -21,17 +24,18 @@ pub(crate) use builder::{STALL_TIMEOUT_MIN, TIME_LIMIT_MIN};
 pub use put::{Done, Put, Verified};
 
 use crate::api::Api;
-use crate::client::hosts::{HostBook, Role};
+use crate::client::hosts::{BucketHosts, HostBook, Inquiry, Persistence};
 use crate::client::memory::Memory;
 use crate::client::put::What;
 use crate::clock;
-use crate::engine::Limits;
+use crate::engine::{Limits, retry};
 use crate::error::{Error, ErrorKind};
 use crate::events::Listener;
 use crate::kodo::manage::{self, ListPage, ListQuery, ObjectInfo, PAGE_LEN_MAX};
 use crate::kodo::{Credentials, UploadToken};
-use crate::model::{Answer, Bucket, FailureKind, ObjectKey, Request};
+use crate::model::{Answer, Bucket, Endpoint, Failure, FailureKind, ObjectKey, Request};
 use crate::transport::Transport;
+use crate::uploader::asking::{self, Turn};
 use crate::uploader::{Access, Line, Protocol, TokenProvider};
 
 /// Uploads files into Kodo, and asks about what is there.
@@ -150,25 +154,51 @@ impl Uploader {
         key: impl Into<String>,
     ) -> Result<ObjectInfo, Error> {
         let (bucket, key) = (Bucket::new(bucket)?, ObjectKey::new(key)?);
-        let request = manage::stat(&bucket, &key, false);
         let doing = format!("stat `{key}` in `{bucket}`");
-        let answer = self.manage(&bucket, Role::Rs, request, &doing).await?;
-        ObjectInfo::read(&answer, clock::wall()).map_err(|it| Error::from_failure(&doing, it))
+        let call = Call {
+            request: manage::stat(&bucket, &key, false),
+            turn: Turn::Beside,
+            doing: &doing,
+        };
+        let hosts = self.managers(&bucket, &doing).await?.rs;
+        self.manage(&hosts, call, ObjectInfo::read).await
     }
 
     /// Removes an object. Needs the keys.
     ///
-    /// Without such an object it fails with [`ErrorKind::NoSuchObject`].
+    /// Without such an object it fails with [`ErrorKind::NoSuchObject`]. Where a call was broken off, or
+    /// a gateway answered it, the next host is asked; when that one has no such object, it is
+    /// removed: by the first call, or it was not there. In both cases it is not there now. A host that
+    /// takes the call and is silent is waited for, as long as the settings say.
     pub async fn delete(
         &self,
         bucket: impl Into<String>,
         key: impl Into<String>,
     ) -> Result<(), Error> {
         let (bucket, key) = (Bucket::new(bucket)?, ObjectKey::new(key)?);
-        let request = manage::delete(&bucket, &key);
         let doing = format!("remove `{key}` from `{bucket}`");
-        let answer = self.manage(&bucket, Role::Rs, request, &doing).await?;
-        manage::deleted(&answer, clock::wall()).map_err(|it| Error::from_failure(&doing, it))
+        let call = Call {
+            request: manage::delete(&bucket, &key),
+            // A call that waits somewhere could remove an object that is put there meanwhile.
+            turn: Turn::After,
+            doing: &doing,
+        };
+        let may_be_done = AtomicBool::new(false);
+        let read = |answer: &Answer, now| match manage::deleted(answer, now) {
+            Err(failure)
+                if failure.kind == FailureKind::NoSuchObject
+                    && may_be_done.load(Ordering::Relaxed) =>
+            {
+                Ok(())
+            }
+            other => other,
+        };
+        let hosts = self.managers(&bucket, &doing).await?.rs;
+        let note = |failure: &Failure| {
+            let may_be = retry::may_have_happened(failure);
+            may_be_done.fetch_or(may_be, Ordering::Relaxed);
+        };
+        self.manage_noting(&hosts, call, read, note).await
     }
 
     /// One page of a bucket's objects whose keys begin with `prefix`, in the byte order of the keys.
@@ -191,9 +221,13 @@ impl Uploader {
             with_parts: false,
         };
         let doing = format!("list `{bucket}`");
-        let request = query.request(&bucket);
-        let answer = self.manage(&bucket, Role::Rsf, request, &doing).await?;
-        ListPage::read(&answer, clock::wall()).map_err(|it| Error::from_failure(&doing, it))
+        let call = Call {
+            request: query.request(&bucket),
+            turn: Turn::Beside,
+            doing: &doing,
+        };
+        let hosts = self.managers(&bucket, &doing).await?.rsf;
+        self.manage(&hosts, call, ListPage::read).await
     }
 
     /// By what right an upload is made: a provider goes before a ready token, and that before keys.
@@ -211,49 +245,68 @@ impl Uploader {
         }
     }
 
-    /// Signs `request` and sends it to a management host of the bucket, the next one when a host
-    /// cannot be reached.
-    async fn manage(
-        &self,
-        bucket: &Bucket,
-        role: Role,
-        request: Request,
-        doing: &str,
-    ) -> Result<Answer, Error> {
+    /// The hosts that manage the objects of `bucket`.
+    async fn managers(&self, bucket: &Bucket, doing: &str) -> Result<BucketHosts, Error> {
         let inner = &self.inner;
         let Some(credentials) = &inner.credentials else {
             return Err(no_keys(doing));
         };
-        let access_key = &credentials.access_key;
-        let hosts = inner
-            .hosts
-            .management(&inner.api, access_key, bucket, role)
-            .await?;
-        let mut last = None;
-        for endpoint in hosts {
+        let inquiry = Inquiry {
+            api: &inner.api,
+            access_key: &credentials.access_key,
+            bucket,
+            persistence: Persistence::Once,
+            listener: &Listener::default(),
+            seed: 0,
+        };
+        inner.hosts.find_management(&inquiry).await
+    }
+
+    /// Signs a call and sends it to one of `hosts`; `read` makes sense of an answer.
+    async fn manage<T>(
+        &self,
+        hosts: &[Endpoint],
+        call: Call<'_>,
+        read: impl Fn(&Answer, SystemTime) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        self.manage_noting(hosts, call, read, |_| ()).await
+    }
+
+    /// The same; `note` sees the failure of every host.
+    async fn manage_noting<T>(
+        &self,
+        hosts: &[Endpoint],
+        call: Call<'_>,
+        read: impl Fn(&Answer, SystemTime) -> Result<T, Failure>,
+        note: impl Fn(&Failure),
+    ) -> Result<T, Error> {
+        let inner = &self.inner;
+        let Some(credentials) = &inner.credentials else {
+            return Err(no_keys(call.doing));
+        };
+        if hosts.is_empty() {
+            let what = format!("could not {}: no management host is known", call.doing);
+            return Err(Error::new(ErrorKind::Config, what).next("set rs_url"));
+        }
+        let one = async |host: &Endpoint| {
             // Without a time in the signature: a wrong clock here is far more common than somebody
             // who repeats a call from inside its TLS connection.
-            let signed = manage::signed(request.clone(), credentials, &endpoint, None);
-            match inner.api.send(&endpoint, signed).await {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => {
-                    let next = matches!(failure.kind, FailureKind::Connect | FailureKind::Tls);
-                    last = Some(failure);
-                    if !next {
-                        break;
-                    }
-                }
-            }
-        }
-        Err(match last {
-            Some(failure) => Error::from_failure(doing, failure),
-            None => Error::new(
-                ErrorKind::Config,
-                format!("could not {doing}: no management host of `{bucket}` is known"),
-            )
-            .next("set rs_url"),
-        })
+            let signed = manage::signed(call.request.clone(), credentials, host, None);
+            let answer = inner.api.send(host, signed).await;
+            let read = answer.and_then(|answer| read(&answer, clock::wall()));
+            read.inspect_err(&note)
+        };
+        let answer = asking::ask(hosts, call.turn, one).await;
+        answer.map_err(|failure| Error::from_failure(call.doing, failure))
     }
+}
+
+/// A management call.
+struct Call<'a> {
+    request: Request,
+    turn: Turn,
+    /// Completes "could not …".
+    doing: &'a str,
 }
 
 /// The error of a call that needs keys where there are none.

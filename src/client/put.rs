@@ -7,16 +7,18 @@ use std::pin::Pin;
 use bytes::Bytes;
 
 use crate::client::Uploader;
-use crate::client::hosts::Role;
+use crate::client::course::Course;
+use crate::client::hosts::{Inquiry, Persistence};
 use crate::client::memory::Errand;
 use crate::clock;
+use crate::engine::retry::CONTACT_BUDGET;
 use crate::error::{Error, ErrorKind, RUN_AGAIN};
 use crate::events::{Event, Listener};
 use crate::kodo::{AccessKey, Commit, CommitError};
-use crate::model::{Bucket, Endpoint, ObjectKey};
+use crate::model::{Bucket, ObjectKey};
 use crate::source::Source;
 use crate::stop::Stop;
-use crate::uploader::{self, Access, Job, Outcome, Permit, random_bytes};
+use crate::uploader::{self, Access, Job, Outcome, Permit, UploadHosts, random_bytes};
 
 /// An upload that is about to be made: `.await` it.
 #[derive(Clone, Debug)]
@@ -174,39 +176,72 @@ impl Put {
         };
         let source = source.map_err(|failure| Error::from_failure("open the file", failure))?;
         let size = source.len();
-        let inner = &self.uploader.inner;
-        let access = tokio::select! {
-            access = self.uploader.access(&self.listener) => access?,
-            () = self.stop.stopped() => return Err(stopped()),
-        };
+        let stopped = "stopped before anything was sent";
+        let access = self.uploader.access(&self.listener);
+        let access = or_stopped(&self.stop, stopped, access).await?;
         let access_key = account(&access)?;
-        let now = clock::wall();
-        let permit = Permit::new(access, &bucket, key.as_ref(), self.insert_only, size, now)?;
-        let hosts = inner.hosts.upload(&inner.api, &access_key, &bucket).await?;
-        let names: Vec<String> = hosts.endpoints.iter().map(ToString::to_string).collect();
-        tracing::info!("upload hosts of `{bucket}`: {}", names.join(", "));
-        let management = self.management(&bucket, &access_key).await;
+        // Before anything is asked of anybody: a token that does not cover this is refused here.
+        self.permit(&access, &bucket, key.as_ref(), size)?;
+        let inquiry = Inquiry {
+            api: &self.uploader.inner.api,
+            access_key: &access_key,
+            bucket: &bucket,
+            persistence: self.persistence(),
+            listener: &self.listener,
+            seed: self.seed()?,
+        };
+        let course = Course::begin(&self.uploader.inner.hosts, inquiry);
+        let stopped = "stopped before the upload had begun";
+        let mut course = or_stopped(&self.stop, stopped, course).await?;
         let errand = Errand {
             access_key: &access_key,
             bucket: &bucket,
             key: key.as_ref(),
             source: &source,
         };
-        let (recorder, checkpoint) = inner
-            .memory
-            .open(&errand, &inner.hosts, &self.listener)
-            .await?;
-        let outcome = uploader::upload(Job {
-            bucket,
-            commit,
-            source,
+        loop {
+            let permit = self.permit(&access, &bucket, key.as_ref(), size)?;
+            let job = self.job(&errand, &commit, permit, &mut course).await?;
+            let unfinished = match uploader::upload(job).await {
+                Ok(outcome) => return Ok(self.done(outcome, size)),
+                Err(unfinished) => unfinished,
+            };
+            let permit = self.permit(&access, &bucket, key.as_ref(), size)?;
+            let going_on = course.go_on(unfinished, &permit, key.as_ref());
+            or_stopped(&self.stop, "stopped on the way to other hosts", going_on).await?;
+        }
+    }
+
+    /// One run of the upload, to the hosts where its course leads now.
+    async fn job(
+        &self,
+        errand: &Errand<'_>,
+        commit: &Commit,
+        permit: Permit,
+        course: &mut Course<'_>,
+    ) -> Result<Job, Error> {
+        let inner = &self.uploader.inner;
+        let opened = inner.memory.open(errand, &inner.hosts, &self.listener);
+        let (recorder, checkpoint) = opened.await?;
+        let checkpoint = course.take_up(checkpoint);
+        let management = match &inner.credentials {
+            Some(_) => course.hosts.rs.clone(),
+            None => Vec::new(),
+        };
+        Ok(Job {
+            bucket: errand.bucket.clone(),
+            commit: commit.clone(),
+            source: errand.source.clone(),
             permit,
             protocol: inner.protocol,
             threshold: inner.threshold,
             part_len: inner.part_len,
             limits: inner.limits,
-            hosts,
+            hosts: UploadHosts {
+                endpoints: course.hosts.up.clone(),
+            },
             management,
+            sent_elsewhere: course.sent_elsewhere,
             transport: inner.transport.clone(),
             line: inner.line.clone(),
             api: inner.api.clone(),
@@ -216,8 +251,26 @@ impl Put {
             listener: self.listener.clone(),
             stop: self.stop.clone(),
         })
-        .await?;
-        Ok(self.done(outcome, size))
+    }
+
+    fn permit(
+        &self,
+        access: &Access,
+        bucket: &Bucket,
+        key: Option<&ObjectKey>,
+        size: u64,
+    ) -> Result<Permit, Error> {
+        let (access, now) = (access.clone(), clock::wall());
+        Permit::new(access, bucket, key, self.insert_only, size, now)
+    }
+
+    /// How long to ask where the bucket lives: as long as an upload tries to reach anybody.
+    fn persistence(&self) -> Persistence {
+        let limits = &self.uploader.inner.limits;
+        match limits.wait_online {
+            true => Persistence::ForEver,
+            false => Persistence::For(CONTACT_BUDGET.min(limits.retry_budget)),
+        }
     }
 
     /// Seed of the jitter.
@@ -228,17 +281,6 @@ impl Put {
         }
         let seed = random_bytes().map_err(|failure| Error::from_failure("begin", failure))?;
         Ok(u64::from_be_bytes(seed))
-    }
-
-    /// Where stat goes, if there are keys that may look.
-    async fn management(&self, bucket: &Bucket, access_key: &AccessKey) -> Option<Endpoint> {
-        let inner = &self.uploader.inner;
-        inner.credentials.as_ref()?;
-        let hosts = inner
-            .hosts
-            .management(&inner.api, access_key, bucket, Role::Rs)
-            .await;
-        hosts.ok()?.into_iter().next()
     }
 
     /// What is said about the object.
@@ -298,9 +340,19 @@ impl IntoFuture for Put {
     }
 }
 
-/// What became of an upload that was stopped while somebody was asked for its token.
-fn stopped() -> Error {
-    Error::new(ErrorKind::Interrupted, "stopped before anything was sent").next(RUN_AGAIN)
+/// What `work` comes to, unless the upload is stopped before.
+async fn or_stopped<T>(
+    stop: &Stop,
+    what: &str,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        () = stop.stopped() => {
+            Err(Error::new(ErrorKind::Interrupted, what).next(RUN_AGAIN))
+        }
+        done = work => done,
+    }
 }
 
 /// The access key that the bucket query names.

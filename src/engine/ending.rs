@@ -15,6 +15,17 @@ const START_OVERS_MAX: u32 = 1;
 const DRAIN: Duration = Duration::from_secs(10);
 
 impl Engine {
+    /// Whether a segment was acknowledged in this process: then the hosts do serve the bucket.
+    pub fn has_acknowledged(&self) -> bool {
+        self.has_acknowledged
+    }
+
+    /// Whether the upload could be made elsewhere instead: each of its hosts fails, and no commit may
+    /// have taken effect.
+    pub fn may_move(&self) -> bool {
+        self.hosts.all_failed() && self.unclear.is_none() && self.other_commit.is_none()
+    }
+
     /// Voids all that the service has acknowledged and begins again, once.
     pub(crate) fn start_over(&mut self, now: Moment, failure: Failure, why: &'static str) {
         if self.may_have_acted() {

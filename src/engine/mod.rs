@@ -37,7 +37,7 @@ pub mod plan;
 mod race;
 mod reach;
 pub mod record;
-mod retry;
+pub(crate) mod retry;
 mod send;
 mod source;
 #[cfg(test)]

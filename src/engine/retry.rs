@@ -18,7 +18,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
 /// How long to go on while nothing of the service's was ever heard. Long enough for a line that is
 /// being set up and a host that restarts; a mistyped name must not hang for the whole budget.
-const CONTACT_BUDGET: Duration = Duration::from_secs(60);
+pub(crate) const CONTACT_BUDGET: Duration = Duration::from_secs(60);
 
 /// How many attempts that takes at least: one that is never answered may use the time up alone.
 const CONTACT_ATTEMPTS_MIN: u32 = 3;

@@ -21,6 +21,9 @@ const TTL: Duration = Duration::from_secs(86_400);
 /// Longest life believed: 30 days. More is a mistake, and would overflow somebody's clock.
 const TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
 
+/// Most regions taken from an answer. Two are known; nine exist.
+const REGIONS_MAX: usize = 16;
+
 /// Most hosts of one kind taken from an answer. Two to four are known.
 const HOSTS_MAX: usize = 16;
 
@@ -65,6 +68,13 @@ pub struct Region {
     pub rsf: Vec<Endpoint>,
 }
 
+impl Region {
+    /// Every upload host, best first: those of today, then those under their former names.
+    pub fn all_up(&self) -> Vec<Endpoint> {
+        self.up.iter().chain(&self.up_old).cloned().collect()
+    }
+}
+
 /// The regions of a bucket: its home first, then those that may stand in for it. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Regions(Vec<Region>);
@@ -81,6 +91,7 @@ impl Regions {
             .into_iter()
             .map(|region| region.read(https))
             .filter(|region| !region.up.is_empty())
+            .take(REGIONS_MAX)
             .collect();
         if regions.is_empty() {
             return Err(not_kodo(answer, now, "a bucket query without upload hosts"));
@@ -88,9 +99,21 @@ impl Regions {
         Ok(Self(regions))
     }
 
+    /// These regions, home first; none without any, or where one has no upload host.
+    pub fn of(regions: Vec<Region>) -> Option<Self> {
+        let is_some = !regions.is_empty() && regions.iter().all(|region| !region.up.is_empty());
+        is_some.then_some(Self(regions))
+    }
+
     /// The bucket's own region.
     pub fn home(&self) -> &Region {
         &self.0[0]
+    }
+
+    /// How long to believe this: as long as the part of it that ages fastest.
+    pub fn ttl(&self) -> Duration {
+        let ttls = self.0.iter().map(|region| region.ttl);
+        ttls.min().unwrap_or_default()
     }
 
     /// All of them, home first.

@@ -31,8 +31,8 @@ pub(crate) struct Executor {
     pub(crate) api: Api,
     /// The region's upload hosts, in the engine's order.
     pub(crate) hosts: Vec<Endpoint>,
-    /// Where stat goes, if anyone may look.
-    pub(crate) management: Option<Endpoint>,
+    /// Where stat goes, best first; empty where nobody may look.
+    pub(crate) management: Vec<Endpoint>,
     pub(crate) source: Watched,
     pub(crate) bucket: Bucket,
     pub(crate) commit: Commit,

@@ -7,6 +7,7 @@
 //! syncs → `Event::Recorded`: only now the segment counts.
 
 mod access;
+pub(crate) mod asking;
 mod calls;
 mod driver;
 mod effects;
@@ -28,7 +29,7 @@ pub(crate) use effects::random_bytes;
 pub(crate) use line::Line;
 pub(crate) use provider::TokenProvider;
 pub(crate) use recorder::Recorder;
-pub(crate) use settle::Outcome;
+pub(crate) use settle::{Outcome, Unfinished};
 
 use crate::api::Api;
 use crate::clock;
@@ -36,7 +37,6 @@ use crate::engine::event::{self, Notice};
 use crate::engine::plan::{self, Wishes};
 use crate::engine::record::{Checkpoint, Digest};
 use crate::engine::{Engine, Limits};
-use crate::error::Error;
 use crate::error::words::time;
 use crate::events::{Event, Listener};
 use crate::kodo::Commit;
@@ -80,8 +80,10 @@ pub(crate) struct Job {
     pub(crate) part_len: u64,
     pub(crate) limits: Limits,
     pub(crate) hosts: UploadHosts,
-    /// Where stat goes, if anyone may look.
-    pub(crate) management: Option<Endpoint>,
+    /// Where stat goes, best first; empty where nobody may look.
+    pub(crate) management: Vec<Endpoint>,
+    /// What the same call sent to other hosts before; none where these are its first.
+    pub(crate) sent_elsewhere: Option<u64>,
     pub(crate) transport: Transport,
     pub(crate) line: Line,
     pub(crate) api: Api,
@@ -95,20 +97,24 @@ pub(crate) struct Job {
 }
 
 /// Uploads.
-pub(crate) async fn upload(mut job: Job) -> Result<Outcome, Error> {
+pub(crate) async fn upload(mut job: Job) -> Result<Outcome, Unfinished> {
     let (tally, listener) = Tally::beside(std::mem::take(&mut job.listener));
     job.listener = listener;
     let size = job.source.len();
     let stop = job.stop.clone();
     let (part_len, protocol) = (job.part_len, job.protocol);
+    let sent_elsewhere = job.sent_elsewhere;
     let (mut engine, executor) = start(job);
     let meter = Arc::clone(&executor.meter);
     let resumed_bytes = engine.safe_bytes();
-    meter.tell(&Event::Started {
-        size,
-        protocol: name(engine.layout().protocol),
-        resumed_bytes,
-    });
+    if sent_elsewhere.is_none() {
+        meter.tell(&Event::Started {
+            size,
+            protocol: name(engine.layout().protocol),
+            resumed_bytes,
+        });
+    }
+    meter.sent(sent_elsewhere.unwrap_or_default());
     meter.safe(resumed_bytes);
     if engine.layout().protocol == plan::Protocol::Parts && engine.layout().lane_len > part_len {
         meter.tell(&Event::Notice(format!(
@@ -163,7 +169,7 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
             .iter()
             .map(|host| host.authority().to_owned())
             .collect(),
-        can_stat: job.management.is_some()
+        can_stat: !job.management.is_empty()
             && job.permit.keys().is_some()
             && job.commit.key().is_some(),
         repeat_shows: job.permit.repeat_shows(),

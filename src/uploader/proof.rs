@@ -11,6 +11,7 @@ use crate::kodo::commit::METADATA_PREFIX;
 use crate::kodo::manage::{self, ObjectInfo};
 use crate::kodo::{AnswerForm, Commit, Etag, Stored};
 use crate::model::{Failure, FailureKind};
+use crate::uploader::asking::{self, Turn};
 use crate::uploader::effects::{Executor, bug};
 use crate::uploader::hashes::of_source;
 use crate::uploader::meter::Finished;
@@ -61,31 +62,28 @@ fn by_name<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<Stri
 }
 
 impl Executor {
-    /// Looks whether our object is under the key.
+    /// Looks whether our object is under the key, at whichever management host answers.
     pub(super) async fn stat(
         &self,
         attempt: AttemptId,
         not_before: u64,
         layout: Layout,
     ) -> Result<Event, Failure> {
-        let (Some(endpoint), Some(keys), Some(key)) =
-            (&self.management, self.permit.keys(), self.key())
-        else {
-            return Err(bug("stat needs a host, keys and a key"));
+        let (Some(keys), Some(key)) = (self.permit.keys(), self.key()) else {
+            return Err(bug("stat needs keys and a key"));
         };
-        let now = clock::wall();
-        let request = manage::stat(&self.bucket, key, false);
-        let request = manage::signed(request, keys, endpoint, None);
-        let answer = self.api.send(endpoint, request).await?;
-        let info = match ObjectInfo::read(&answer, now) {
-            Ok(info) => info,
-            Err(failure) if failure.kind == FailureKind::NoSuchObject => {
-                return Ok(Event::Stated {
-                    attempt,
-                    found: Found::Nothing,
-                });
+        let look = async |endpoint| {
+            let request = manage::stat(&self.bucket, key, false);
+            let request = manage::signed(request, keys, endpoint, None);
+            let answer = self.api.send(endpoint, request).await?;
+            match ObjectInfo::read(&answer, clock::wall()) {
+                Err(failure) if failure.kind == FailureKind::NoSuchObject => Ok(None),
+                other => other.map(Some),
             }
-            Err(failure) => return Err(failure),
+        };
+        let Some(info) = asking::ask(&self.management, Turn::Beside, look).await? else {
+            let found = Found::Nothing;
+            return Ok(Event::Stated { attempt, found });
         };
         let not_before = match not_before {
             0 => self.began.saturating_sub(CLOCK_SKEW_MAX_S),
@@ -104,7 +102,7 @@ impl Executor {
     /// Whether the next run looks by itself, and is not just refused as this one was by `why`.
     pub(super) fn will_look_again(&self, why: &Failure) -> bool {
         let can_look =
-            self.management.is_some() && self.permit.keys().is_some() && self.key().is_some();
+            !self.management.is_empty() && self.permit.keys().is_some() && self.key().is_some();
         can_look && self.recorder.is_kept() && may_pass(why)
     }
 

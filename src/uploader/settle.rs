@@ -32,6 +32,23 @@ pub(crate) struct Outcome {
     pub(crate) resent_bytes: u64,
 }
 
+/// An upload that did not come to its object, for whoever may try it elsewhere.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    /// What the user is told if nobody does.
+    pub(crate) error: Error,
+    /// It failed: it was not stopped, the source is the same, and there is no doubt about the object.
+    pub(crate) has_failed: bool,
+    /// Segments were acknowledged in this run.
+    pub(crate) has_acknowledged: bool,
+    /// All of its hosts fail, and no commit can have taken effect.
+    pub(crate) may_move: bool,
+    /// Bytes that the next run need not send again.
+    pub(crate) safe_bytes: u64,
+    /// Bytes of the source handed to the network by this call so far.
+    pub(crate) sent_bytes: u64,
+}
+
 /// Ends the journal as `ended` asks for and says what happened.
 pub(crate) async fn settle(
     ended: event::Outcome,
@@ -39,7 +56,7 @@ pub(crate) async fn settle(
     executor: Arc<Executor>,
     resumed_bytes: u64,
     tally: &Tally,
-) -> Result<Outcome, Error> {
+) -> Result<Outcome, Unfinished> {
     let meter = Arc::clone(&executor.meter);
     let size = executor.source.source().len();
     let changed = executor
@@ -65,26 +82,35 @@ pub(crate) async fn settle(
         meter.tell(&Event::Notice(why));
     }
     let next = if can_go_on { AGAIN } else { RUN_AGAIN };
-    match ended {
-        event::Outcome::Done => {
-            let finished = meter.take_finished()?;
-            let sent_bytes = meter.sent_bytes();
-            Ok(Outcome {
+    let has_failed = matches!(ended, event::Outcome::Failed { .. });
+    let sent_bytes = meter.sent_bytes();
+    let error = match (ended, meter.take_finished()) {
+        (event::Outcome::Done, Ok(finished)) => {
+            return Ok(Outcome {
                 stored: finished.stored,
                 hash: finished.hash,
                 hash_confirmed: finished.hash_confirmed,
                 resumed_bytes,
                 sent_bytes,
                 resent_bytes: sent_bytes.saturating_sub(size.saturating_sub(resumed_bytes)),
-            })
+            });
         }
-        ended => {
+        (event::Outcome::Done, Err(bug)) => bug,
+        (ended, _) => {
             let next = if doubt.is_empty() { next } else { &doubt };
             let error = error(ended, changed, next, safe_bytes, size).safe(safe_bytes);
             let run = tally.run(size, error.failure());
-            Err(error.of_run(run))
+            error.of_run(run)
         }
-    }
+    };
+    Err(Unfinished {
+        error,
+        has_failed,
+        has_acknowledged: engine.has_acknowledged(),
+        may_move: engine.may_move(),
+        safe_bytes,
+        sent_bytes,
+    })
 }
 
 /// What an upload without success comes to.
