@@ -6,6 +6,8 @@
 mod completes;
 mod connections;
 mod doubts;
+mod elsewhere;
+mod hosts;
 mod refusals;
 mod resumes;
 mod sizes;

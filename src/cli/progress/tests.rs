@@ -99,9 +99,17 @@ fn stopped_at_once() {
 #[test]
 fn going_well() {
     let new = || View::new(at(0), PATIENCE);
-    let rows: [(&str, View, u64, &[&str]); 5] = [
+    let mut asking = new();
+    asking.retry(at(8), Duration::from_secs(2), 2, RESET);
+    let rows: [(&str, View, u64, &[&str]); 6] = [
         ("before it begins", new(), 3, &["preparing"]),
         ("a slow first answer", new(), 9, &["preparing for 9 s"]),
+        (
+            "nobody says where the bucket lives",
+            asking,
+            9,
+            &["preparing for 9 s: connection reset by peer"],
+        ),
         (
             "no pace yet",
             under_way(0),

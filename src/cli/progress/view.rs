@@ -281,7 +281,7 @@ impl View {
     pub(super) fn bar(&self, now: Duration, width: usize) -> Vec<String> {
         let state = self.state(now);
         if state == State::Preparing {
-            return vec![cut(preparing(now.saturating_sub(self.since)), width)];
+            return vec![cut(self.preparing(now), width)];
         }
         let mut numbers = format!(" {:>3} %  {}", self.percent(), self.done());
         if state.moves() {
@@ -302,7 +302,7 @@ impl View {
     pub(super) fn plain(&self, now: Duration) -> String {
         let state = self.state(now);
         if state == State::Preparing {
-            return preparing(now.saturating_sub(self.since));
+            return self.preparing(now);
         }
         let mut line = format!("{} ({} %)", self.done(), self.percent());
         let mut words = Vec::new();
@@ -314,6 +314,19 @@ impl View {
             line = format!("{line}, {word}");
         }
         line
+    }
+
+    /// What is said before the first byte.
+    fn preparing(&self, now: Duration) -> String {
+        let silence = now.saturating_sub(self.since);
+        let words = match silence < QUIET {
+            true => "preparing".to_owned(),
+            false => format!("preparing for {}", seconds_in_words(silence.as_secs())),
+        };
+        match &self.retry {
+            Some(retry) => format!("{words}: {}", retry.reason),
+            None => words,
+        }
     }
 
     /// Whole percents; 100 only when nothing is missing.
@@ -407,14 +420,6 @@ fn in_words(state: &State<'_>, width: usize) -> Option<String> {
             }
             Some(words)
         }
-    }
-}
-
-/// What is said before the first byte.
-fn preparing(silence: Duration) -> String {
-    match silence < QUIET {
-        true => "preparing".to_owned(),
-        false => format!("preparing for {}", seconds_in_words(silence.as_secs())),
     }
 }
 
