@@ -94,7 +94,7 @@ impl<'a> Course<'a> {
         checkpoint
     }
 
-    /// Decides what follows an upload that did not come to its object: `Ok` for another run.
+    /// Decides what follows a failed upload: `Ok` for another run.
     pub(super) async fn go_on(
         &mut self,
         unfinished: Unfinished,
@@ -102,8 +102,7 @@ impl<'a> Course<'a> {
         key: Option<&ObjectKey>,
     ) -> Result<(), Error> {
         self.sent_elsewhere = Some(unfinished.sent_bytes);
-        let failure = unfinished.error.failure().cloned();
-        match failure.filter(|_| unfinished.has_failed) {
+        match unfinished.error.failure().cloned() {
             Some(failure) => match &failure.kind {
                 FailureKind::WrongRegion { hosts } => {
                     self.follow(unfinished, &failure, hosts).await

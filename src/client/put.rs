@@ -12,7 +12,7 @@ use crate::client::hosts::{Inquiry, Persistence};
 use crate::client::memory::Errand;
 use crate::clock;
 use crate::engine::retry::CONTACT_BUDGET;
-use crate::error::{Error, ErrorKind, RUN_AGAIN};
+use crate::error::{Error, ErrorKind};
 use crate::events::{Event, Listener};
 use crate::kodo::{AccessKey, Commit, CommitError};
 use crate::model::{Bucket, ObjectKey};
@@ -176,7 +176,7 @@ impl Put {
         };
         let source = source.map_err(|failure| Error::from_failure("open the file", failure))?;
         let size = source.len();
-        let stopped = "stopped before anything was sent";
+        let stopped = interrupted("stopped before anything was sent");
         let access = self.uploader.access(&self.listener);
         let access = or_stopped(&self.stop, stopped, access).await?;
         let access_key = account(&access)?;
@@ -191,7 +191,7 @@ impl Put {
             seed: self.seed()?,
         };
         let course = Course::begin(&self.uploader.inner.hosts, inquiry);
-        let stopped = "stopped before the upload had begun";
+        let stopped = interrupted("stopped before the upload had begun");
         let mut course = or_stopped(&self.stop, stopped, course).await?;
         let errand = Errand {
             access_key: &access_key,
@@ -204,11 +204,15 @@ impl Put {
             let job = self.job(&errand, &commit, permit, &mut course).await?;
             let unfinished = match uploader::upload(job).await {
                 Ok(outcome) => return Ok(self.done(outcome, size)),
+                Err(unfinished) if !unfinished.has_failed => return Err(unfinished.error),
                 Err(unfinished) => unfinished,
             };
+            let safe_bytes = unfinished.safe_bytes;
+            let stopped = format!("stopped with {safe_bytes} of {size} bytes safe");
+            let stopped = interrupted(&stopped).safe(safe_bytes);
             let permit = self.permit(&access, &bucket, key.as_ref(), size)?;
             let going_on = course.go_on(unfinished, &permit, key.as_ref());
-            or_stopped(&self.stop, "stopped on the way to other hosts", going_on).await?;
+            or_stopped(&self.stop, stopped, going_on).await?;
         }
     }
 
@@ -343,16 +347,19 @@ impl IntoFuture for Put {
 /// What `work` comes to, unless the upload is stopped before.
 async fn or_stopped<T>(
     stop: &Stop,
-    what: &str,
+    stopped: Error,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     tokio::select! {
         biased;
-        () = stop.stopped() => {
-            Err(Error::new(ErrorKind::Interrupted, what).next(RUN_AGAIN))
-        }
+        () = stop.stopped() => Err(stopped),
         done = work => done,
     }
+}
+
+/// The error of an upload that was asked to stop.
+fn interrupted(what: &str) -> Error {
+    Error::new(ErrorKind::Interrupted, what).next("run the same line again to go on")
 }
 
 /// The access key that the bucket query names.
