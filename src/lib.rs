@@ -60,13 +60,14 @@
 //!
 //! *Hosts*: an upload goes to the hosts of the bucket's region. What the service says about them is
 //! kept with the state and believed for as long as it says; older answers only while nobody can be
-//! asked. A refusal that names other hosts is followed once, before anything was acknowledged in the
-//! run, and remembered; what an earlier run had stored is taken along, and sent again only where it
-//! is not there. Another region of the bucket stands in when none of the hosts of its own serves: for
-//! a minute if the service was never heard, else for the retry budget. It must have begun an upload
-//! first; then the upload starts over there, and what the old region has is void. Where the user names
-//! the hosts, or waits out outages ([`UploaderBuilder::wait_online`]), no region stands in. All of it
-//! is said ([`Event::Notice`]).
+//! asked. Hosts that were known and do not serve are asked for again. A refusal that names other
+//! hosts is followed once, before anything was acknowledged in the run, and remembered; what an
+//! earlier run had stored is taken along, and sent again only where it is not there. Another region
+//! of the bucket stands in when none of the hosts of its own serves: for a minute if the service
+//! was never heard, else for the retry budget. It must have begun an upload first; then the upload
+//! starts over there, and what the old region has is void. Where the user names the hosts, or waits
+//! out outages ([`UploaderBuilder::wait_online`]), no region stands in. All of it is said
+//! ([`Event::Notice`]).
 //!
 //! *Failure* has three layers: what one attempt met ([`model::Failure`]), what the engine makes of
 //! it (again, elsewhere, later, from the start, or the end), and what the user is told ([`Error`]).

@@ -149,7 +149,10 @@ impl<'a> Course<'a> {
         let hosts: Vec<Endpoint> = named.iter().filter_map(read).collect();
         let hosts: Vec<Endpoint> = hosts.into_iter().filter(|host| *host != refused).collect();
         if hosts.is_empty() {
-            self.ask_again(unfinished.error).await?;
+            // Perhaps what we know of the bucket is old.
+            if !self.ask_again().await {
+                return Err(unfinished.error);
+            }
         } else {
             self.hosts = self.book.learn(&self.inquiry, &hosts).await;
         }
@@ -158,18 +161,18 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// The refusal names nobody: perhaps what we know of the bucket is old.
-    async fn ask_again(&mut self, error: Error) -> Result<(), Error> {
+    /// Asks once more where the bucket lives; whether the answer is another one than before.
+    async fn ask_again(&mut self) -> bool {
         if self.hosts.is_named {
-            return Err(error);
+            return false;
         }
         self.book.distrust(&self.inquiry);
         match self.book.find(&self.inquiry).await {
             Ok(found) if found.up != self.hosts.up => {
                 self.hosts = found;
-                Ok(())
+                true
             }
-            _ => Err(error),
+            _ => false,
         }
     }
 
@@ -207,6 +210,14 @@ impl<'a> Course<'a> {
             self.note(format!(
                 "the hosts that `{}` was said to live behind do not serve ({failure}); going back \
                  to its own",
+                self.inquiry.bucket
+            ));
+            return Ok(());
+        }
+        if std::mem::take(&mut self.hosts.is_remembered) && self.ask_again().await {
+            self.note(format!(
+                "the hosts that `{}` was known to live behind do not serve ({failure}); going to \
+                 those that the service names now",
                 self.inquiry.bucket
             ));
             return Ok(());

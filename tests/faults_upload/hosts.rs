@@ -306,6 +306,23 @@ async fn what_was_learned_may_be_over() {
     assert_eq!(place.run(plain).await.hosts, [0]);
 }
 
+/// What is believed may be wrong: hosts that are gone are asked for again before an upload fails.
+#[tokio::test]
+async fn hosts_that_are_gone_are_asked_for_again() {
+    let place = Place::new(Begin::Asked).await;
+    let short: Set = |settings| settings.retry_budget(std::time::Duration::from_millis(300));
+    place.follow(&AGED.replace("HOST1", "127.0.0.1:1").replace(":0,", ":900,"));
+    let ran = place.run(short).await;
+    assert_eq!(ran.failed("gone").kind(), ErrorKind::NoConnection);
+    place.follow("");
+    let ran = place.run(short).await;
+    ran.done("asks again");
+    ran.said(&["do not serve", "those that the service names now"]);
+    let ran = place.run(plain).await;
+    ran.done("knows");
+    assert_eq!((ran.notices.len(), place.queries()), (0, 2));
+}
+
 /// Two hosts that send uploads to one another: the second refusal is the end, and it says what to do.
 #[tokio::test]
 async fn a_wrong_region_is_followed_once() {

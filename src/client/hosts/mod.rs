@@ -83,6 +83,8 @@ pub(crate) struct BucketHosts {
     pub(crate) is_named: bool,
     /// A refusal sent us here before.
     pub(crate) is_followed: bool,
+    /// The service said so some time ago: it may say something else now.
+    pub(crate) is_remembered: bool,
 }
 
 impl HostBook {
@@ -120,7 +122,11 @@ impl HostBook {
         if let Some((regions, entry, until)) = &known
             && now < *until
         {
-            return Ok(self.of_regions(regions, &entry.followed));
+            let hosts = self.of_regions(regions, &entry.followed);
+            return Ok(BucketHosts {
+                is_remembered: true,
+                ..hosts
+            });
         }
         let stale = known.map(|(regions, entry, _)| (regions, entry));
         self.ask(inquiry, subject, stale).await
@@ -250,6 +256,7 @@ impl HostBook {
             others: Vec::new(),
             is_named: !self.settings.endpoints.is_empty(),
             is_followed,
+            is_remembered: false,
         }
     }
 
@@ -273,6 +280,7 @@ impl HostBook {
             others: others.cloned().collect(),
             is_named: false,
             is_followed: !followed.is_empty(),
+            is_remembered: false,
         }
     }
 
