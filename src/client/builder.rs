@@ -1,5 +1,7 @@
 //! Setting up an [`Uploader`].
 
+mod network;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::kodo::region::QUERY_HOSTS;
 use crate::kodo::{AccessKey, BLOCK_LEN, Credentials, SecretKey, UploadToken};
 use crate::model::Endpoint;
-use crate::network::{Proxies, TlsSetup, TlsVersion};
+use crate::network::{Proxies, TlsSetup};
 use crate::transport::{Internet, Transport};
 use crate::uploader::{Line, Protocol, TokenProvider};
 
@@ -246,63 +248,6 @@ impl UploaderBuilder {
         self
     }
 
-    /// The proxy for every host: `http://host:port`, `https://…`, `socks5://…` (names are found here),
-    /// `socks5h://…` (names are found by the proxy), with `user:password@` before the host if it
-    /// wants them, or `none`. Without a port it is 80, 443 (`https`) or 1080 (SOCKS); curl takes 1080
-    /// for `http`, too. The password is never shown.
-    ///
-    /// Without this and [`proxy_from`](Self::proxy_from) there is no proxy: the library reads no
-    /// environment.
-    pub fn proxy(mut self, url: impl Into<String>) -> Self {
-        self.proxy = Some(Secret::new(url));
-        self
-    }
-
-    /// Hosts that are reached without the proxy, separated by commas: names with all below them,
-    /// addresses, nets (`10.0.0.0/8`), or `*`. An entry that can match nothing is refused.
-    pub fn no_proxy(mut self, hosts: impl Into<String>) -> Self {
-        self.no_proxy = Some(hosts.into());
-        self
-    }
-
-    /// Proxies as curl finds them in environment variables, where the settings above do not say
-    /// otherwise; for all of this process: `.proxy_from(std::env::vars_os())`.
-    ///
-    /// `https_proxy`, `HTTPS_PROXY`, `http_proxy`, `all_proxy`, `ALL_PROXY`, `no_proxy`, `NO_PROXY`
-    /// count; `HTTP_PROXY` does not, because a web server's strangers can set it.
-    pub fn proxy_from(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let texts = variables.into_iter().filter_map(|(name, value)| {
-            let is_proxys = name
-                .to_ascii_lowercase()
-                .to_string_lossy()
-                .ends_with("_proxy");
-            let value = value.into_string().ok().filter(|_| is_proxys)?;
-            Some((name, Secret::new(value)))
-        });
-        self.proxy_variables = texts.collect();
-        self
-    }
-
-    /// These proxies, whatever else was said of them.
-    #[cfg(feature = "cli")]
-    pub(crate) fn proxies(mut self, proxies: Proxies) -> Self {
-        self.proxies = Some(proxies);
-        self
-    }
-
-    /// A PEM file of certificate authorities to trust beside the system's: a company's own, or that
-    /// of a proxy that opens TLS.
-    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.tls.ca_file = Some(path.into());
-        self
-    }
-
-    /// Oldest version of TLS to speak; 1.2 unless set.
-    pub fn tls_min_version(mut self, version: TlsVersion) -> Self {
-        self.tls.min_version = version;
-        self
-    }
-
     /// Where unfinished uploads are remembered: with it, the same call after a crash goes on where
     /// it was. Without it, nothing is kept.
     ///
@@ -443,21 +388,6 @@ impl UploaderBuilder {
         Ok(Some(Credentials::new(access_key, secret_key)))
     }
 
-    fn chosen_proxies(&self) -> Result<Proxies, Error> {
-        #[cfg(feature = "cli")]
-        if let Some(proxies) = &self.proxies {
-            return Ok(proxies.clone());
-        }
-        let proxy = self.proxy.as_ref().map(|Secret(url)| url.as_str());
-        let variable = |name: &str| {
-            let mut all = self.proxy_variables.iter();
-            let (_, Secret(text)) = all.find(|(known, _)| known == name)?;
-            Some(text.to_string())
-        };
-        let proxies = Proxies::new(proxy, self.no_proxy.as_deref(), variable);
-        proxies.map_err(|why| config(why).next("correct it, or set `proxy` to none"))
-    }
-
     fn host_book(&self) -> Result<HostBook, Error> {
         let parse = |url: &String| Endpoint::parse(url, true);
         let endpoints = self
@@ -496,46 +426,4 @@ fn wrong(error: impl std::fmt::Display) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Values that would end every upload, or none, are refused before anything is sent.
-    #[test]
-    fn values_that_cannot_be() {
-        type Set = fn(UploaderBuilder) -> UploaderBuilder;
-        let rows: [(Set, &str); 13] = [
-            (|it| it.stall_timeout(Duration::from_millis(999)), "999ms"),
-            (
-                |it| it.connect_timeout(Duration::from_nanos(1)),
-                "connect_timeout of 1ns is too short: it must be at least 10ms",
-            ),
-            (
-                |it| it.response_timeout(Duration::ZERO),
-                "response_timeout of 0ns",
-            ),
-            (
-                |it| it.commit_timeout(Duration::from_micros(9_999)),
-                "commit_timeout of 9.999ms",
-            ),
-            (|it| it.part_timeout(Duration::ZERO), "part_timeout of 0ns"),
-            (|it| it.retry_budget(Duration::ZERO), "retry_budget of 0ns"),
-            (
-                |it| it.proxy("http://p:1").no_proxy("a.example, *.b.example"),
-                "no_proxy is wrong: `*.b.example` can match nothing",
-            ),
-            (|it| it.no_proxy("10.0.0.0/33"), "`10.0.0.0/33`"),
-            (|it| it.window(0), "0 lanes"),
-            (|it| it.window(17), "17 lanes"),
-            (|it| it.part_size(1), "a part of 1 bytes"),
-            (|it| it.limit_rate(0), "0 bytes a second"),
-            (|it| it.upload_token("none"), "token"),
-        ];
-        for (set, expected) in rows {
-            let refused = set(Uploader::builder()).build().unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::Config, "{refused}");
-            assert!(refused.to_string().contains(expected), "{refused}");
-        }
-        let least = Uploader::builder().stall_timeout(STALL_TIMEOUT_MIN);
-        assert!(least.min_rate(0).build().is_ok());
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::event::{AttemptId, Effect, HostIndex, Lesson, Moment, Notice};
-use crate::engine::patience::seconds;
+use crate::engine::watch::seconds;
 use crate::engine::{Engine, Work, WorkKind, retry};
 use crate::model::{Failure, FailureKind};
 

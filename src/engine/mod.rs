@@ -43,6 +43,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod token;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -55,7 +56,6 @@ use crate::engine::hosts::Hosts;
 use crate::engine::lane::Lane;
 use crate::engine::listing::Listing;
 pub use crate::engine::patience::Limits;
-use crate::engine::patience::Watch;
 use crate::engine::plan::{Known, Layout, Sizer, Wishes};
 use crate::engine::race::Rival;
 use crate::engine::reach::Reach;
@@ -63,6 +63,7 @@ use crate::engine::record::{Announced, Checkpoint, Digest, Record};
 pub(crate) use crate::engine::retry::may_pass;
 use crate::engine::retry::{Backoff, Budget};
 use crate::engine::token::Token;
+use crate::engine::watch::Watch;
 
 /// What is to be uploaded, as far as the engine needs to know.
 #[derive(Clone, Debug)]

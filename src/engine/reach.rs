@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::engine::event::{AttemptId, Effect, HostIndex, Lesson, Moment, Notice};
 use crate::engine::lane::Step;
-use crate::engine::patience::{SILENCE_MIN, Seen};
+use crate::engine::watch::{SILENCE_MIN, Seen};
 use crate::engine::{Engine, Rival, Work, WorkKind};
 use crate::model::{Failure, FailureKind, Stage};
 
