@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use crate::api::{Api, CallLimits};
 use crate::client::hosts::{HostBook, HostSettings};
+use crate::client::line_book::LineBook;
 use crate::client::memory::Memory;
 use crate::client::{Inner, Uploader};
 use crate::engine::Limits;
-use crate::engine::plan::Known;
 use crate::error::{Error, ErrorKind};
 use crate::kodo::region::QUERY_HOSTS;
 use crate::kodo::{AccessKey, BLOCK_LEN, Credentials, SecretKey, UploadToken};
@@ -344,7 +344,8 @@ impl UploaderBuilder {
                 token,
                 provider: self.provider.clone().map(|it| it.within(&limits)),
                 transport,
-                line: Line::new(&Known::default(), self.window.is_some()),
+                line: Line::new(self.window.is_some()),
+                line_book: LineBook::new(self.state_dir.as_deref()),
                 api,
                 hosts: self.host_book()?,
                 protocol: self.protocol,

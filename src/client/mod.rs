@@ -5,6 +5,8 @@ mod abort;
 mod builder;
 mod course;
 mod hosts;
+mod kept;
+mod line_book;
 mod memory;
 mod put;
 #[cfg(test)]
@@ -25,6 +27,7 @@ pub use put::{Done, Put, Verified};
 
 use crate::api::Api;
 use crate::client::hosts::{BucketHosts, HostBook, Inquiry, Persistence};
+use crate::client::line_book::LineBook;
 use crate::client::memory::Memory;
 use crate::client::put::What;
 use crate::clock;
@@ -69,6 +72,7 @@ struct Inner {
     provider: Option<TokenProvider>,
     transport: Transport,
     line: Line,
+    line_book: LineBook,
     api: Api,
     hosts: HostBook,
     protocol: Protocol,

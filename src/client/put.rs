@@ -202,7 +202,12 @@ impl Put {
         loop {
             let permit = self.permit(&access, &bucket, key.as_ref(), size)?;
             let job = self.job(&errand, &commit, permit, &mut course).await?;
-            let unfinished = match uploader::upload(job).await {
+            let way = self.way(&course);
+            let inner = &self.uploader.inner;
+            inner.line.recall(&inner.line_book.known(&way).await);
+            let ended = uploader::upload(job).await;
+            inner.line_book.keep(&way, &inner.line.known()).await;
+            let unfinished = match ended {
                 Ok(outcome) => return Ok(self.done(outcome, size)),
                 Err(unfinished) if !unfinished.has_failed => return Err(unfinished.error),
                 Err(unfinished) => unfinished,
@@ -214,6 +219,12 @@ impl Put {
             let going_on = course.go_on(unfinished, &permit, key.as_ref());
             or_stopped(&self.stop, stopped, going_on).await?;
         }
+    }
+
+    /// The way to where its course leads now: what the line on it carried is remembered.
+    fn way(&self, course: &Course<'_>) -> String {
+        let first = course.hosts.up.first();
+        first.map_or_else(String::new, |host| self.uploader.inner.transport.way(host))
     }
 
     /// One run of the upload, to the hosts where its course leads now.

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use crate::engine::event::Moment;
+use crate::engine::plan::Known;
 
 /// Lanes to begin with: one waits for its answer while the other sends. Source: the design's table of
 /// deadlines, "window".
@@ -16,6 +17,9 @@ pub(crate) const LANES_START: usize = 2;
 /// Most lanes over all uploads of a process: with so many, uploads of small files fill a line whose
 /// round trip is long. One upload has half of them at most.
 pub(crate) const LANES_MAX: usize = 32;
+
+/// Most lanes to begin with on a line that had more last time.
+const LANES_RECALLED_MAX: usize = 8;
 
 /// Beyond the first two, lanes must carry so much each, in bytes a second: a shortest segment in a
 /// second.
@@ -81,8 +85,8 @@ pub(crate) struct Look {
 }
 
 impl Pace {
-    /// A line that carried so many bytes a second last time, if that is known.
-    pub(crate) fn new(known_bytes_per_s: Option<u64>) -> Self {
+    /// A line of which nothing is known.
+    pub(crate) fn new() -> Self {
         Self {
             lanes: LANES_START,
             before: None,
@@ -90,7 +94,19 @@ impl Pace {
             holds: 0,
             epoch: None,
             last_look: Moment::default(),
-            smoothed: known_bytes_per_s.map(|pace| pace as f64),
+            smoothed: None,
+        }
+    }
+
+    /// What it carried last time, and how many lanes that took: where to begin. Nothing where it was
+    /// seen to carry anything already.
+    pub(crate) fn recall(&mut self, known: &Known) {
+        if self.smoothed.is_none() {
+            self.smoothed = known.pace_bytes_per_s.map(|pace| pace as f64);
+            self.lanes = known
+                .lanes
+                .unwrap_or(LANES_START)
+                .clamp(LANES_START, LANES_RECALLED_MAX);
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::pace::LANES_START;
 use crate::model::ByteSpan;
 
 const KIB: u64 = 1024;
@@ -193,6 +194,8 @@ impl Layout {
 pub struct Known {
     /// Its pace, in bytes a second.
     pub pace_bytes_per_s: Option<u64>,
+    /// How many lanes it was worth.
+    pub lanes: Option<usize>,
     /// The longest body that something on the way lets pass, in bytes.
     pub body_limit: Option<u64>,
 }
@@ -243,9 +246,11 @@ impl Sizer {
             break_distance: None,
         };
         if let Some(pace) = known.pace_bytes_per_s {
-            // It is not known how many lanes there will be: as if there were two.
-            let in_target = (pace / 2).saturating_mul(SEGMENT_DURATION.as_secs());
-            let len = in_target.min((size / IN_FLIGHT_SHARE / 2).max(SEGMENT_LEN_FIRST));
+            let lanes = u64::try_from(known.lanes.unwrap_or(LANES_START))
+                .unwrap_or(1)
+                .max(1);
+            let in_target = (pace / lanes).saturating_mul(SEGMENT_DURATION.as_secs());
+            let len = in_target.min((size / IN_FLIGHT_SHARE / lanes).max(SEGMENT_LEN_FIRST));
             sizer.next_len = len.clamp(SEGMENT_LEN_MIN, BLOCK_LEN);
         }
         sizer

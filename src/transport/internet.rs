@@ -45,6 +45,13 @@ impl Internet {
 }
 
 impl Dial for Internet {
+    fn way(&self, endpoint: &Endpoint) -> String {
+        match self.proxies.find(endpoint) {
+            Some(proxy) => format!("{endpoint} through {proxy}"),
+            None => endpoint.to_string(),
+        }
+    }
+
     fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> Dialing<'a> {
         Box::pin(async move {
             let proxy = self.proxies.find(endpoint);

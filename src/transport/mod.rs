@@ -189,6 +189,11 @@ impl Transport {
         &self.limiter
     }
 
+    /// The way to `endpoint`, in words.
+    pub(crate) fn way(&self, endpoint: &Endpoint) -> String {
+        self.dial.way(endpoint)
+    }
+
     /// Closes the idle connections to `endpoint`: where one was over, the others mostly are.
     pub(crate) fn forget_idle(&self, endpoint: &Endpoint) {
         self.idle.forget(endpoint);

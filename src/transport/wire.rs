@@ -56,4 +56,9 @@ pub(crate) type Dialing<'a> = Pin<Box<dyn Future<Output = Result<Wire, Failure>>
 pub(crate) trait Dial: Send + Sync {
     /// A new connection to `endpoint`. A failure is of kind `Connect` or `Tls`.
     fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> Dialing<'a>;
+
+    /// The way to `endpoint` in words, without credentials: what lies on it may bear on everything sent.
+    fn way(&self, endpoint: &Endpoint) -> String {
+        endpoint.to_string()
+    }
 }

@@ -69,11 +69,11 @@ impl Drop for Turn {
 }
 
 impl Line {
-    /// A line of which this is known. `is_fixed`: how many lanes an upload has is a setting.
-    pub(crate) fn new(known: &Known, is_fixed: bool) -> Self {
+    /// A line of which nothing is known. `is_fixed`: how many lanes an upload has is a setting.
+    pub(crate) fn new(is_fixed: bool) -> Self {
         Self(Arc::new(Mutex::new(State {
             began: clock::instant(),
-            pace: Pace::new(known.pace_bytes_per_s),
+            pace: Pace::new(),
             is_fixed,
             in_use: 0,
             waiting: VecDeque::new(),
@@ -81,7 +81,7 @@ impl Line {
             told: 0,
             frozen: HashMap::new(),
             quiet_until: None,
-            body_limit: known.body_limit,
+            body_limit: None,
         })))
     }
 
@@ -109,11 +109,20 @@ impl Line {
         (!state.is_fixed).then(|| state.pace.lanes())
     }
 
+    /// What it was last time, for as long as nothing better is known.
+    pub(crate) fn recall(&self, known: &Known) {
+        let mut state = self.state();
+        state.pace.recall(known);
+        let limits = [state.body_limit, known.body_limit];
+        state.body_limit = limits.into_iter().flatten().min();
+    }
+
     /// What is known of it.
     pub(crate) fn known(&self) -> Known {
         let state = self.state();
         Known {
             pace_bytes_per_s: state.pace.bytes_per_s(),
+            lanes: (!state.is_fixed).then(|| state.pace.lanes()),
             body_limit: state.body_limit,
         }
     }

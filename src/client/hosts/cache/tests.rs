@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::Endpoint;
+use std::fs;
 
 fn host(text: &str) -> Endpoint {
     Endpoint::parse(text, true).unwrap()
