@@ -6,7 +6,7 @@ pub(crate) mod words;
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{EndpointError, Failure, FailureKind, NameError, Trace};
+use crate::model::{EndpointError, Failure, FailureKind, NameError, Remedy, Trace};
 
 pub use facts::Fact;
 
@@ -142,7 +142,7 @@ impl Error {
         Self {
             kind,
             message,
-            next: failure.remedy.or(next).map(str::to_owned),
+            next: failure.remedy.map(step).or(next).map(str::to_owned),
             failure: Some(Box::new(failure)),
             run: None,
             safe_bytes: 0,
@@ -239,6 +239,28 @@ impl From<NameError> for Error {
 impl From<EndpointError> for Error {
     fn from(error: EndpointError) -> Self {
         Self::new(ErrorKind::Config, error.to_string())
+    }
+}
+
+/// What to do about a failure that time does not mend.
+fn step(remedy: Remedy) -> &'static str {
+    match remedy {
+        Remedy::ProxyUser => "check the user name and password of the proxy (`proxy`)",
+        Remedy::Clock => {
+            "check this machine's clock; if it is right, the server's certificate must be replaced"
+        }
+        Remedy::Name => {
+            "check the host's name; a captive portal or somebody else may have answered"
+        }
+        Remedy::Authority => {
+            "name the file of the certificate's authority (`ca_file`), if you trust it; a captive \
+             portal may be in the way"
+        }
+        Remedy::Certificate => "the server's certificate must be replaced",
+        Remedy::TlsVersion => {
+            "set `tls_min_version` to 1.2, or have the server speak a newer version"
+        }
+        Remedy::Scheme => "check the URL's scheme and port",
     }
 }
 

@@ -32,7 +32,8 @@ pub enum Event {
         /// Size of the source, in bytes.
         size: u64,
         /// What is waited for: `Sending` while any request has bytes that are not acknowledged,
-        /// `Answering` when all that is under way is, `Connecting` before there is a connection.
+        /// `Answering` when all that is under way is, `Reading` when it waits for the source,
+        /// `Connecting` before there is a connection.
         stage: Stage,
     },
     /// An attempt failed; another follows.

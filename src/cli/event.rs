@@ -208,7 +208,7 @@ impl Way {
             phase: match trace.stage {
                 Stage::Waiting => "waiting",
                 Stage::Connecting => "connecting",
-                Stage::Sending => "sending",
+                Stage::Reading | Stage::Sending => "sending",
                 Stage::Answering => "answering",
             },
             acknowledged_bytes: trace.acknowledged_bytes,

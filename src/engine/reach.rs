@@ -193,7 +193,7 @@ impl Engine {
             Stage::Sending if work.watch.was_closed() => return false,
             Stage::Sending => self.reach.longest_silence,
             Stage::Answering => self.reach.longest_answer,
-            Stage::Waiting | Stage::Connecting => return false,
+            Stage::Waiting | Stage::Connecting | Stage::Reading => return false,
         };
         let knows_line = self.has_acknowledged && self.reach.samples >= SAMPLES_MIN;
         let limit = SILENCE_MIN.max(longest * SUSPECT_FACTOR);

@@ -162,7 +162,7 @@ impl Watch {
                 self.hanging += passed;
                 return;
             }
-            Stage::Waiting => return,
+            Stage::Waiting | Stage::Reading => return,
             Stage::Connecting => self.connecting += passed,
             Stage::Sending if last.rests() => return,
             Stage::Sending => {
@@ -219,7 +219,7 @@ impl Watch {
     ) -> Option<Failure> {
         let over = match self.stage() {
             _ if is_down => None,
-            Stage::Waiting | Stage::Connecting => None,
+            Stage::Waiting | Stage::Connecting | Stage::Reading => None,
             Stage::Sending => self
                 .stalled(limits)
                 .or_else(|| self.trickles(limits, line))

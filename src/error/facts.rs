@@ -53,7 +53,9 @@ fn phase(trace: &Trace) -> String {
     match trace.stage {
         Stage::Waiting => "waiting for its turn".to_owned(),
         Stage::Connecting => format!("connecting, for {connecting}"),
-        Stage::Sending => format!("sending, for {sending}; {acknowledged} of {len} acknowledged"),
+        Stage::Reading | Stage::Sending => {
+            format!("sending, for {sending}; {acknowledged} of {len} acknowledged")
+        }
         Stage::Answering => format!(
             "waiting for the answer, for {}; all {len} acknowledged",
             time(trace.answering)

@@ -29,7 +29,7 @@ pub struct Failure {
     /// Which block a v1 commit was refused for, from 0: the others' contexts may still be good.
     pub refused_block: Option<u32>,
     /// What a person has to do before another attempt can succeed; none where time may mend it.
-    pub remedy: Option<&'static str>,
+    pub remedy: Option<Remedy>,
     /// Where the attempt was, if there was one. Boxed: failures travel through many returns.
     pub trace: Option<Box<Trace>>,
 }
@@ -63,6 +63,26 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// What only a person can do about a [`Failure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// Give the proxy the right user name and password.
+    ProxyUser,
+    /// Set this machine's clock, or replace a certificate whose time is not now.
+    Clock,
+    /// Call the right host: this one has a certificate of another name.
+    Name,
+    /// Trust the authority that issued the certificate, or go around whoever put it in the way.
+    Authority,
+    /// Replace the server's certificate.
+    Certificate,
+    /// Let both ends speak a version of TLS.
+    TlsVersion,
+    /// Call it by another scheme or port: it does not speak TLS there.
+    Scheme,
+}
 
 /// Kinds of [`Failure`], for a program to act on.
 #[derive(Clone, Debug, PartialEq, Eq)]

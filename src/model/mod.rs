@@ -13,7 +13,7 @@ mod trace;
 
 pub(crate) use causes::{cause, chain};
 pub use endpoint::{Endpoint, EndpointError};
-pub use failure::{Failure, FailureKind};
+pub use failure::{Failure, FailureKind, Remedy};
 pub use message::{Answer, Body, Request};
 pub use names::{BUCKET_LEN_MAX, Bucket, KEY_LEN_MAX, NameError, ObjectKey};
 pub use span::ByteSpan;

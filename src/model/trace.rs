@@ -12,6 +12,9 @@ pub enum Stage {
     Waiting,
     /// A connection is being made: name, TCP, proxy, TLS.
     Connecting,
+    /// Everything that was handed over is acknowledged, and the source has the next turn. Told of an
+    /// upload as it goes; the trace of an attempt says `Sending` or `Answering`.
+    Reading,
     /// Bytes of the request are not yet acknowledged by the other end.
     Sending,
     /// Everything is acknowledged; the answer has not come whole.

@@ -3,7 +3,7 @@
 mod proxies;
 mod tls;
 
-pub(crate) use proxies::{Kind, PROXY_USER, Proxies, Proxy};
+pub(crate) use proxies::{Kind, Proxies, Proxy};
 #[cfg(feature = "cli")]
 pub(crate) use proxies::{NO_PROXY_VARIABLES, PROXY_VARIABLES, masked};
 pub use tls::TlsVersion;

@@ -12,7 +12,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use crate::model::Endpoint;
+use crate::model::{Endpoint, Remedy};
 
 /// The variables that name proxies, those of HTTPS first: that is what uploads use.
 pub(crate) const PROXY_VARIABLES: [&str; 5] = [
@@ -38,9 +38,6 @@ const USER_INFO: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b':')
     .remove(b'%');
-
-/// What to do about a proxy that does not accept whoever asks.
-pub(crate) const PROXY_USER: &str = "check the user name and password of the proxy (`proxy`)";
 
 /// The setting that means: none, whatever the environment says.
 const NONE: &str = "none";
@@ -313,12 +310,12 @@ impl Proxy {
     }
 
     /// What a person has to do about its refusal; none where time may mend it.
-    pub(crate) fn remedy(status: StatusCode) -> Option<&'static str> {
+    pub(crate) fn remedy(status: StatusCode) -> Option<Remedy> {
         let wants_user = matches!(
             status,
             StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED
         );
-        wants_user.then_some(PROXY_USER)
+        wants_user.then_some(Remedy::ProxyUser)
     }
 
     /// What its answer to `CONNECT` means, when that is no success.

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-use crate::model::{Failure, FailureKind, chain};
+use crate::model::{Failure, FailureKind, Remedy, chain};
 
 /// What the verifier calls a server that shows its authority's certificate as its own. Its error's type
 /// is no part of this crate's tree of types.
@@ -133,35 +133,27 @@ pub(crate) fn explain(error: &rustls::Error) -> String {
 }
 
 /// What a person has to do before `error` goes away; none where it may be the line's doing.
-pub(crate) fn remedy(error: &rustls::Error) -> Option<&'static str> {
+pub(crate) fn remedy(error: &rustls::Error) -> Option<Remedy> {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage as Garbled};
-    let step = match error {
-        InvalidCertificate(error) => certificate_remedy(error),
+    match error {
+        InvalidCertificate(error) => Some(certificate_remedy(error)),
         AlertReceived(AlertDescription::ProtocolVersion)
         | rustls::Error::PeerIncompatible(_)
-        | Garbled(InvalidMessage::UnknownProtocolVersion) => {
-            "set `tls_min_version` to 1.2, or have the server speak a newer version"
-        }
-        Garbled(InvalidMessage::InvalidContentType) => "check the URL's scheme and port",
-        _ => return None,
-    };
-    Some(step)
+        | Garbled(InvalidMessage::UnknownProtocolVersion) => Some(Remedy::TlsVersion),
+        Garbled(InvalidMessage::InvalidContentType) => Some(Remedy::Scheme),
+        _ => None,
+    }
 }
 
-fn certificate_remedy(error: &CertificateError) -> &'static str {
+fn certificate_remedy(error: &CertificateError) -> Remedy {
     use CertificateError as C;
     match error {
         C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. } => {
-            "check this machine's clock; if it is right, the server's certificate must be replaced"
+            Remedy::Clock
         }
-        C::NotValidForName | C::NotValidForNameContext { .. } => {
-            "check the host's name; a captive portal or somebody else may have answered"
-        }
-        C::UnknownIssuer | C::BadSignature => {
-            "name the file of the certificate's authority (`ca_file`), if you trust it; a captive \
-             portal may be in the way"
-        }
-        _ => "the server's certificate must be replaced",
+        C::NotValidForName | C::NotValidForNameContext { .. } => Remedy::Name,
+        C::UnknownIssuer | C::BadSignature => Remedy::Authority,
+        _ => Remedy::Certificate,
     }
 }
 

@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
-use crate::model::{Endpoint, Failure, FailureKind, cause, chain};
+use crate::model::{Endpoint, Failure, FailureKind, Remedy, cause, chain};
 use crate::network::{Kind, Proxies, Proxy, explain, remedy};
 use crate::transport::proxy::{self, Refused, Target};
 use crate::transport::race::{interleave, race};
@@ -82,7 +82,7 @@ impl Dial for Internet {
 struct Why {
     kind: FailureKind,
     text: String,
-    remedy: Option<&'static str>,
+    remedy: Option<Remedy>,
 }
 
 impl From<Refused> for Why {

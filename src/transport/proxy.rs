@@ -13,8 +13,8 @@ use hyper_util::client::legacy::connect::proxy::SocksV5;
 use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
-use crate::model::chain;
-use crate::network::{PROXY_USER, Proxy};
+use crate::model::{Remedy, chain};
+use crate::network::Proxy;
 use crate::transport::wire::Stream;
 
 /// Why a proxy carries nothing.
@@ -23,7 +23,7 @@ pub(crate) struct Refused {
     /// In words for people.
     pub(crate) text: String,
     /// What a person has to do about it; none where time may mend it.
-    pub(crate) remedy: Option<&'static str>,
+    pub(crate) remedy: Option<Remedy>,
 }
 
 impl From<String> for Refused {
@@ -145,7 +145,7 @@ pub(crate) async fn socks(
             let is_user = SOCKS_REFUSALS.iter().any(|words| said.ends_with(words));
             Err(Refused {
                 text: format!("it refused: {said}{hint}"),
-                remedy: is_user.then_some(PROXY_USER),
+                remedy: is_user.then_some(Remedy::ProxyUser),
             })
         }
     }

@@ -203,7 +203,13 @@ impl Work {
         let pulse = |(attempt, under_way): (&AttemptId, &UnderWay)| {
             let sample = under_way.flying.flight.sample();
             source_bytes += sample.source_bytes;
-            stage = waited_for(stage, sample.stage);
+            stage = waited_for(
+                stage,
+                match sample.waits_for_source {
+                    true => Stage::Reading,
+                    false => sample.stage,
+                },
+            );
             Event::Pulse {
                 attempt: *attempt,
                 pulse: Pulse {
@@ -238,7 +244,7 @@ impl Work {
     }
 }
 
-/// What is waited for while two attempts are under way: bytes first, then answers.
+/// What is waited for while two attempts are under way: bytes first, then answers, then the source.
 fn waited_for(one: Stage, other: Stage) -> Stage {
     match (one, other) {
         (Stage::Sending, _) | (_, Stage::Sending) => Stage::Sending,

@@ -137,7 +137,17 @@ fn going_well() {
 /// What is shown while a line is dead, or an attempt waits for its turn.
 #[test]
 fn in_trouble() {
-    let rows: [(&str, View, u64, &[&str]); 5] = [
+    let source_hangs = Heard {
+        stage: Stage::Reading,
+        ..heard(0, 20 * 128 * 1024)
+    };
+    let rows: [(&str, View, u64, &[&str]); 6] = [
+        (
+            "the source hangs",
+            after(source_hangs),
+            32,
+            &[STANDS, "the source has given nothing for 12 s"],
+        ),
         (
             "stalled",
             under_way(20),

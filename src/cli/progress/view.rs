@@ -108,6 +108,8 @@ pub(super) enum State<'a> {
     Queued { silence: Duration },
     /// There is no connection yet.
     Connecting { silence: Duration },
+    /// The source gives nothing more.
+    Reading { silence: Duration },
     /// What was acknowledged before goes again.
     Repeating { left: u64 },
     /// Nothing was acknowledged for a while.
@@ -262,6 +264,7 @@ impl View {
         match self.stage {
             Stage::Waiting => State::Queued { silence },
             Stage::Connecting => State::Connecting { silence },
+            Stage::Reading => State::Reading { silence },
             Stage::Answering => State::Unanswered {
                 silence,
                 limit: match is_commit {
@@ -404,6 +407,10 @@ fn in_words(state: &State<'_>, width: usize) -> Option<String> {
         )),
         State::Queued { silence } => Some(format!("waiting for {}", seconds(silence))),
         State::Connecting { silence } => Some(format!("connecting for {}", seconds(silence))),
+        State::Reading { silence } => Some(format!(
+            "the source has given nothing for {}",
+            seconds(silence)
+        )),
         State::Repeating { left } => Some(format!("{} to be sent again", size(*left))),
         State::Quiet { silence, limit } => {
             let mut words = format!("no acknowledgement for {}", seconds(silence));

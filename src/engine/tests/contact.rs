@@ -10,7 +10,7 @@ use crate::engine::retry::Budget;
 use crate::engine::tests::bounds::{STEPS_MAX, failure, job, run, run_from, succeed};
 use crate::engine::tests::world::{MIB, attempt_of};
 use crate::engine::{Engine, Limits};
-use crate::model::{Failure, FailureKind, Stage};
+use crate::model::{Failure, FailureKind, Remedy, Stage};
 
 /// The first segment of the first lane, as an earlier process recorded it.
 fn segment_of(len: u64) -> Record {
@@ -131,7 +131,6 @@ fn tokens_that_may_not_list() {
 /// met; beside one that may pass it is waited for like any other.
 #[test]
 fn what_time_does_not_mend() {
-    const STEP: &str = "set the clock";
     // What an earlier process left; each attempt from the first: whether it may pass; seconds, attempts.
     type Row<'a> = (&'a str, Checkpoint, &'a [bool], Range<u64>, Range<usize>);
     let rows: [Row<'_>; 4] = [
@@ -158,7 +157,7 @@ fn what_time_does_not_mend() {
             attempt_of(effect)?;
             let mut failed = failure(FailureKind::Tls)?;
             let may_pass = passing.get(tried).is_some_and(|it| *it);
-            failed.remedy = (!may_pass).then_some(STEP);
+            failed.remedy = (!may_pass).then_some(Remedy::Clock);
             tried += 1;
             Some(failed)
         });
