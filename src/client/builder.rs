@@ -11,6 +11,7 @@ use crate::api::{Api, CallLimits};
 use crate::client::hosts::{HostBook, HostSettings};
 use crate::client::line_book::LineBook;
 use crate::client::memory::Memory;
+use crate::client::times::{STALL_TIMEOUT_MIN, TIME_LIMIT_MIN, check};
 use crate::client::{Inner, Uploader};
 use crate::engine::Limits;
 use crate::error::{Error, ErrorKind};
@@ -23,13 +24,6 @@ use crate::uploader::{Line, Protocol, TokenProvider};
 
 /// How long a host may take to accept a connection, unless set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Shortest stall timeout: below, the pauses of a healthy line would end every attempt.
-pub(crate) const STALL_TIMEOUT_MIN: Duration = Duration::from_secs(1);
-
-/// Shortest of the other limits: less than a round trip on any line but a loopback device, so that
-/// nothing would ever be done in time. Smaller values are slips of the unit.
-pub(crate) const TIME_LIMIT_MIN: Duration = Duration::from_millis(10);
 
 /// Windows that may be set. Source: the design's table of deadlines.
 const WINDOWS: std::ops::RangeInclusive<usize> = 1..=16;
@@ -361,22 +355,14 @@ impl UploaderBuilder {
 
     /// Refuses limits in which nothing can ever be done.
     fn check_times(&self) -> Result<(), Error> {
-        let limits = [
+        check([
             ("connect_timeout", self.connect_timeout, TIME_LIMIT_MIN),
             ("stall_timeout", self.stall_timeout, STALL_TIMEOUT_MIN),
             ("response_timeout", self.response_timeout, TIME_LIMIT_MIN),
             ("commit_timeout", self.commit_timeout, TIME_LIMIT_MIN),
             ("part_timeout", self.part_timeout, TIME_LIMIT_MIN),
             ("retry_budget", self.retry_budget, TIME_LIMIT_MIN),
-        ];
-        for (name, limit, least) in limits {
-            if let Some(limit) = limit.filter(|limit| *limit < least) {
-                return Err(config(format!(
-                    "a {name} of {limit:?} is too short: it must be at least {least:?}"
-                )));
-            }
-        }
-        Ok(())
+        ])
     }
 
     fn keys(&self) -> Result<Option<Credentials>, Error> {

@@ -12,6 +12,7 @@ mod put;
 #[cfg(test)]
 #[cfg(feature = "devserver")]
 mod tests;
+mod times;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,9 +22,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 pub use builder::UploaderBuilder;
-#[cfg(feature = "cli")]
-pub(crate) use builder::{STALL_TIMEOUT_MIN, TIME_LIMIT_MIN};
 pub use put::{Done, Put, Verified};
+#[cfg(feature = "cli")]
+pub(crate) use times::{STALL_TIMEOUT_MIN, TIME_LIMIT_MIN};
 
 use crate::api::Api;
 use crate::client::hosts::{BucketHosts, HostBook, Inquiry, Persistence};

@@ -282,15 +282,7 @@ impl Engine {
             Event::Heard(lesson) => self.heard(now, lesson),
             Event::Recorded { id } => self.recorded(now, id),
             Event::Rechecked { lane, same } => self.rechecked(lane, same),
-            Event::SourceLost { failure } => {
-                self.end_at(
-                    now,
-                    Outcome::Failed {
-                        failure,
-                        again: false,
-                    },
-                );
-            }
+            Event::SourceLost { failure } => self.source_lost(now, failure),
             Event::SourceSeen { same } => self.source_seen(same),
             Event::TokenRenewed => self.token_renewed(),
             Event::TokenUnavailable => self.token_unavailable(now),

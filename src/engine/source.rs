@@ -5,9 +5,10 @@
 //! the source in the present one. What an earlier process sent belongs to epoch 0.
 
 use crate::engine::commit::Commit;
-use crate::engine::event::{Effect, Outcome};
+use crate::engine::event::{Effect, Moment, Outcome};
 use crate::engine::lane::Step;
 use crate::engine::{Engine, Phase};
+use crate::model::Failure;
 
 /// How often the last look before a commit may show a change while the bytes are the same. A file
 /// that someone keeps touching is one that someone is about to change.
@@ -78,6 +79,12 @@ impl Engine {
         } else {
             self.source_changed();
         }
+    }
+
+    /// Other bytes, or none: whatever is in flight may still arrive, and nothing is committed.
+    pub(crate) fn source_lost(&mut self, now: Moment, failure: Failure) {
+        let again = false;
+        self.end_at(now, Outcome::Failed { failure, again });
     }
 
     pub(crate) fn source_seen(&mut self, same: bool) {

@@ -1,5 +1,6 @@
 //! What both planes share of the network's setup: one TLS configuration, one choice of proxies.
 
+mod exempt;
 mod proxies;
 mod tls;
 

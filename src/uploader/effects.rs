@@ -10,6 +10,7 @@ use crate::engine::event::{AttemptId, Effect, Event, HostIndex};
 use crate::engine::plan::Protocol;
 use crate::engine::record::Receipt;
 use crate::events;
+use crate::journal::Unavailable;
 use crate::kodo::blocks::{self, ChunkReply, Context, SentChunk};
 use crate::kodo::form::{self, Boundary};
 use crate::kodo::multipart::{self, Initiated, PartNumber, PartReply, Upload, UploadId};
@@ -100,8 +101,7 @@ impl Executor {
             },
             Effect::Record { id, record } => {
                 if let Some(why) = self.recorder.append(&record).await {
-                    let what = format!("{why}; the upload goes on, but cannot be resumed");
-                    self.meter.tell(&events::Event::NotResumable(what));
+                    self.not_resumable(&why);
                 }
                 Event::Recorded { id }
             }
@@ -147,6 +147,11 @@ impl Executor {
             }
             Err(failure) => Event::SourceLost { failure },
         }
+    }
+
+    fn not_resumable(&self, why: &Unavailable) {
+        let what = format!("{why}; the upload goes on, but cannot be resumed");
+        self.meter.tell(&events::Event::NotResumable(what));
     }
 
     fn note(&self, text: String) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use haul::{ErrorKind, TlsVersion};
+use haul::{ErrorKind, TlsVersion, Uploader};
 
 use crate::authority::{Authority, Order, relay};
 use crate::through::{builder, server, use_it};
@@ -36,7 +36,6 @@ async fn bad_certificates() {
         expired: true,
         ..good
     };
-    let elsewhere = Order::good("elsewhere.example");
     let old = Order {
         only_1_2: true,
         ..good
@@ -58,7 +57,7 @@ async fn bad_certificates() {
         (
             "wrong name",
             &ours,
-            elsewhere,
+            Order::good("elsewhere.example"),
             TlsVersion::V1_2,
             &["for elsewhere.example, not for localhost"],
             "the host's name",
@@ -96,20 +95,25 @@ async fn bad_certificates() {
             .retry_budget(Duration::from_secs(900))
             .build()
             .unwrap();
-        let put = uploader.put_data("b", "k", "x").await.unwrap_err();
-        let stat = uploader.stat("b", "k").await.unwrap_err();
-        assert_eq!(put.attempts(), 3, "{story}: {put}");
-        for error in [put, stat] {
-            let step = error.next_step().unwrap_or_default();
-            assert!(step.contains(next), "{story}: {step}");
-            assert_eq!(error.kind(), ErrorKind::NoConnection, "{story}: {error}");
-            let said = error.to_string();
-            for words in expected {
-                assert!(said.contains(words), "{story}: {said}");
-            }
-        }
+        expect_refusal(&uploader, story, expected, next).await;
     }
     assert_eq!(server.requests().connections, 0);
+}
+
+/// Both planes say these words and advise that step; an upload tries three times.
+async fn expect_refusal(uploader: &Uploader, story: &str, expected: &[&str], next: &str) {
+    let put = uploader.put_data("b", "k", "x").await.unwrap_err();
+    let stat = uploader.stat("b", "k").await.unwrap_err();
+    assert_eq!(put.attempts(), 3, "{story}: {put}");
+    for error in [put, stat] {
+        let step = error.next_step().unwrap_or_default();
+        assert!(step.contains(next), "{story}: {step}");
+        assert_eq!(error.kind(), ErrorKind::NoConnection, "{story}: {error}");
+        let said = error.to_string();
+        for words in expected {
+            assert!(said.contains(words), "{story}: {said}");
+        }
+    }
 }
 
 /// A file that is not there, or is no certificate, is a wrong setting.
