@@ -154,7 +154,7 @@ pub(crate) fn told_rate(bytes_per_s: u64) -> String {
     ];
     let unit = units
         .iter()
-        .find(|(len, _)| bytes_per_s > 0 && bytes_per_s % len == 0);
+        .find(|(len, _)| bytes_per_s > 0 && bytes_per_s.is_multiple_of(*len));
     match unit {
         Some((len, unit)) => format!("{} {unit}/s", bytes_per_s / len),
         None => format!("{bytes_per_s} B/s"),
