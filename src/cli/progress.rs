@@ -205,7 +205,7 @@ impl Progress {
             silence_ms: millis(silence),
         });
         if self.verbose > 0 {
-            self.say("the line is down: no connection opens; trying every 2 s");
+            self.say("no connection opens: trying every 2 s");
         }
     }
 
@@ -216,7 +216,7 @@ impl Progress {
         });
         if self.verbose > 0 {
             let silence = words::time(silence);
-            self.say(&format!("the line is back after {silence}"));
+            self.say(&format!("a connection opens again after {silence}"));
         }
     }
 

@@ -18,7 +18,7 @@ impl Engine {
             return;
         };
         if work.kind == WorkKind::Probe {
-            self.probe_failed(now);
+            self.probe_failed(now, &failure);
             return;
         }
         // A look goes to another kind of host.
@@ -121,7 +121,8 @@ impl Engine {
                 let lesson = Lesson::Frozen { host, time };
                 self.effects.push_back(Effect::Teach(lesson));
             }
-            if unreached && !self.hosts.has_other(now, work.host) {
+            let may_open = failure.kind == K::Connect && failure.remedy.is_none();
+            if may_open && !self.hosts.has_other(now, work.host) {
                 self.reach.miss();
             }
         } else if failure.kind != K::Source {

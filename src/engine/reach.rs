@@ -281,10 +281,13 @@ impl Engine {
         }
     }
 
-    /// A probe was refused, or could not be made.
-    pub(crate) fn probe_failed(&mut self, now: Moment) {
+    /// A probe came to nothing. Whoever has something against our certificates is there.
+    pub(crate) fn probe_failed(&mut self, now: Moment, failure: &Failure) {
         self.reach.probe = None;
-        self.line_is_down(now);
+        match failure.kind {
+            FailureKind::Connect if failure.remedy.is_none() => self.line_is_down(now),
+            _ => self.reach.opened = Some(now),
+        }
     }
 
     /// What waits for a connection takes the one that is there. Not a commit: it may have gone out

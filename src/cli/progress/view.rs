@@ -402,7 +402,7 @@ fn in_words(state: &State<'_>, width: usize) -> Option<String> {
         }
         State::Again { reason, attempt } => Some(format!("attempt {attempt}, after: {reason}")),
         State::Down { silence } => Some(format!(
-            "the line is down for {}; trying every 2 s",
+            "no connection opens for {}; trying every 2 s",
             seconds(silence)
         )),
         State::Queued { silence } => Some(format!("waiting for {}", seconds(silence))),

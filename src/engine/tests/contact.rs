@@ -156,6 +156,9 @@ fn what_time_does_not_mend() {
         let ran = run_from(checkpoint, job(Protocol::Parts, 9 * MIB), |effect| {
             attempt_of(effect)?;
             let mut failed = failure(FailureKind::Tls)?;
+            if matches!(effect, Effect::Probe { .. }) {
+                return Some(failed);
+            }
             let may_pass = passing.get(tried).is_some_and(|it| *it);
             failed.remedy = (!may_pass).then_some(Remedy::Clock);
             tried += 1;
