@@ -45,6 +45,16 @@ pub enum Event {
         /// How many attempts at this have failed in a row.
         attempts: u32,
     },
+    /// What was chosen for the line, as it is now. Told at the beginning and when it changes.
+    Pace {
+        /// Lanes in flight at most, over all uploads of the process where the window is automatic.
+        lanes: usize,
+        /// Length of the next segment at most, in bytes; a v2 part is as long as it is.
+        segment_bytes: u64,
+        /// What the line carries, over all uploads of the process, in bytes a second; none before that
+        /// is known.
+        bytes_per_s: Option<u64>,
+    },
     /// Nothing passes any more and no connection opens: everything is kept, and a connection is tried
     /// every two seconds.
     LineDown {

@@ -35,6 +35,12 @@ pub(crate) enum Event<'a> {
     /// Nothing was acknowledged, or everything and no answer came, for a while: once, until
     /// something moves again.
     Stalled { silence_ms: u64, limit_ms: u64 },
+    /// What was chosen for the line, as it is now.
+    Pace {
+        lanes: usize,
+        segment_bytes: u64,
+        bytes_per_s: Option<u64>,
+    },
     /// Nothing passes any more, and no connection opens.
     LineDown { silence_ms: u64 },
     /// The line is back.

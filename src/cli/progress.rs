@@ -127,6 +127,11 @@ impl Progress {
                 wait,
                 attempts,
             } => self.retrying(failure, *wait, *attempts),
+            events::Event::Pace {
+                lanes,
+                segment_bytes,
+                bytes_per_s,
+            } => self.pace(*lanes, *segment_bytes, *bytes_per_s),
             events::Event::LineDown { silence } => self.line_down(*silence),
             events::Event::LineUp { silence } => self.line_up(*silence),
             events::Event::Attempt(attempt) => self.attempt(attempt),
@@ -195,6 +200,23 @@ impl Progress {
                 line = format!("{line}; {}", attempt::way(trace));
             }
             self.say(&line);
+        }
+    }
+
+    fn pace(&self, lanes: usize, segment_bytes: u64, bytes_per_s: Option<u64>) {
+        self.emit(&Event::Pace {
+            lanes,
+            segment_bytes,
+            bytes_per_s,
+        });
+        if self.verbose > 0 {
+            let lanes = match lanes {
+                1 => "one lane".to_owned(),
+                _ => format!("{lanes} lanes"),
+            };
+            let at = bytes_per_s.map(|pace| format!(", at {}/s", iec(pace)));
+            let (len, at) = (iec(segment_bytes), at.unwrap_or_default());
+            self.say(&format!("{lanes}, segments of {len}{at}"));
         }
     }
 

@@ -320,6 +320,14 @@ impl Engine {
         self.line_bytes
     }
 
+    /// Length of the next segment, unless its lane ends before: a part is as long as its lane.
+    pub fn segment_len(&self) -> u64 {
+        match self.layout.protocol {
+            plan::Protocol::Blocks => self.sizer.next_len(),
+            plan::Protocol::Form | plan::Protocol::Parts => self.layout.lane_len,
+        }
+    }
+
     /// The shortest round trip that a connection under way has shown.
     pub fn round_trip(&self) -> Option<Duration> {
         let shown = self.attempts.values();

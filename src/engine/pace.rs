@@ -1,9 +1,10 @@
 //! How many connections a line is worth: what it carries decides, over all uploads of a process.
 //!
-//! One [`Pace`] is shared by every upload on the line. It is told what was carried, and from time to
-//! time it tries more lanes: as long as twice as many carry clearly more, it goes on; when they do not,
-//! it goes back to what was enough and tries again later. A thin line never has more than a few:
-//! each of many lanes would crawl, and a kill would cost all of them.
+//! One [`Pace`] is shared by every upload on the line, and told what was carried. At the start it doubles
+//! the lanes for as long as the line carries more each time: connections find their pace side by side,
+//! which on a long way takes one alone too long. Later it tries more from time to time, and goes back
+//! where they bring nothing. A thin line never has more than a few: each of many lanes would crawl,
+//! and a kill would cost all of them.
 
 use std::time::Duration;
 
@@ -21,15 +22,25 @@ pub(crate) const LANES_MAX: usize = 32;
 /// Most lanes to begin with on a line that had more last time.
 const LANES_RECALLED_MAX: usize = 8;
 
-/// Beyond the first two, lanes must carry so much each, in bytes a second: a shortest segment in a
-/// second.
-const LANE_PACE_MIN: u64 = 64 * 1024;
+/// Beyond the first two, lanes must carry so much each, in bytes a second: 2 Mbit/s. Lanes that carry
+/// less bring nothing but queues.
+const LANE_PACE_MIN: u64 = 256 * 1024;
 
-/// How long a number of lanes is watched before it is judged, at least: two of the driver's looks.
-const EPOCH_MIN: Duration = Duration::from_millis(500);
+/// How long a number of lanes is watched at the start before there are more, at least: two of the
+/// driver's looks.
+const START_EPOCH_MIN: Duration = Duration::from_millis(200);
+
+/// The same in round trips: in one, a connection sends twice what it sent in the one before.
+const START_ROUND_TRIPS: u32 = 2;
+
+/// How much more than in the epoch before the line must carry for the start to go on.
+const START_GAIN: f64 = 1.25;
+
+/// How long a number of lanes is watched later, at least.
+const EPOCH_MIN: Duration = Duration::from_secs(1);
 
 /// The same in round trips: in fewer, new connections have not found their pace.
-const EPOCH_ROUND_TRIPS: u32 = 4;
+const EPOCH_ROUND_TRIPS: u32 = 8;
 
 /// More lanes must bring at least this share of what they would bring if each carried what the ones
 /// before did.
@@ -51,6 +62,8 @@ const NEWEST: f64 = 0.3;
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     lanes: usize,
+    /// The line has not yet shown what it carries: what it carried in the epoch before.
+    start: Option<f64>,
     /// The number of lanes before this one, and what they carried.
     before: Option<(usize, f64)>,
     /// More are not tried before; none while each trial is a success.
@@ -89,6 +102,7 @@ impl Pace {
     pub(crate) fn new() -> Self {
         Self {
             lanes: LANES_START,
+            start: Some(0.0),
             before: None,
             hold_until: None,
             holds: 0,
@@ -139,9 +153,13 @@ impl Pace {
         }
         epoch.is_full &= look.in_use >= self.lanes;
         epoch.is_used |= look.in_use > 0;
-        let needed = look.round_trip.unwrap_or_default() * EPOCH_ROUND_TRIPS;
+        let (least, round_trips) = match self.start {
+            Some(_) => (START_EPOCH_MIN, START_ROUND_TRIPS),
+            None => (EPOCH_MIN, EPOCH_ROUND_TRIPS),
+        };
+        let needed = look.round_trip.unwrap_or_default() * round_trips;
         let passed = now.since(epoch.began);
-        if passed < EPOCH_MIN.max(needed) {
+        if passed < least.max(needed) {
             return;
         }
         let (pace, is_full, is_used) = (
@@ -168,7 +186,9 @@ impl Pace {
         }
         let smoothed = self.smoothed.unwrap_or(pace);
         self.smoothed = Some(smoothed + (pace - smoothed) * NEWEST);
-        if is_full {
+        if let Some(before) = self.start {
+            self.go_on_starting(now, before, pace);
+        } else if is_full {
             match self.hold_until {
                 Some(until) if now < until => {}
                 Some(_) => {
@@ -180,6 +200,17 @@ impl Pace {
         }
         let most = usize::try_from(pace.max(smoothed) as u64 / LANE_PACE_MIN).unwrap_or(LANES_MAX);
         self.lanes = self.lanes.min(most.max(LANES_START));
+    }
+
+    /// The first epochs: twice the lanes as long as the line carries more each time.
+    fn go_on_starting(&mut self, now: Moment, before: f64, pace: f64) {
+        if pace >= before * START_GAIN {
+            self.start = Some(pace);
+            self.lanes = (self.lanes * 2).min(LANES_MAX);
+        } else {
+            self.start = None;
+            self.hold(now);
+        }
     }
 
     /// Whether this number of lanes carries more than the one before it.

@@ -40,7 +40,7 @@ const SEGMENT_DURATION_MIN: Duration = Duration::from_millis(200);
 
 /// The same in round trips: between two segments of a lane there is one, in which others must fill
 /// the line.
-const ROUND_TRIPS_MIN: u32 = 4;
+const ROUND_TRIPS_MIN: u32 = 12;
 
 /// A round trip where the system does not tell: a line to a server on the same continent.
 const ROUND_TRIP_GUESS: Duration = Duration::from_millis(50);
@@ -261,8 +261,7 @@ impl Sizer {
         let rest = lane_len - done;
         match protocol {
             Protocol::Blocks => {
-                let wanted = self.next_len.min(self.break_limit());
-                let len = wanted.min(self.limit).min(rest);
+                let len = self.next_len().min(rest);
                 // A crumb at the end costs a round trip for nothing.
                 if rest - len < SEGMENT_LEN_MIN && rest <= self.limit {
                     rest
@@ -272,6 +271,11 @@ impl Sizer {
             }
             Protocol::Parts | Protocol::Form => rest,
         }
+    }
+
+    /// Length of the next segment, unless its lane ends before.
+    pub(crate) fn next_len(&self) -> u64 {
+        self.next_len.min(self.break_limit()).min(self.limit)
     }
 
     /// The line carried so many bytes more, whatever becomes of them.

@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::engine::event::{AttemptId, Effect, Moment, Notice};
 use crate::engine::retry::{Verdict, verdict};
 use crate::engine::{Engine, Work, WorkKind};
-use crate::model::{ByteSpan, Failure, Stage};
+use crate::model::{ByteSpan, Failure};
 
 /// How often one segment is raced. More would be a service that is slow for everyone.
 const RACES_MAX: u32 = 3;
 
-/// A first segment of which a quarter is acknowledged within this time is soon over: its line is fast
-/// enough that others may begin beside it.
-const QUICK: Duration = Duration::from_secs(1);
+/// A first segment of which so much is acknowledged, in bytes, within so long is soon over: others may
+/// begin beside it. At 64 kbit/s it takes four seconds.
+const QUICK: (u64, Duration) = (32 * 1024, Duration::from_secs(1));
 
 /// Why an attempt was begun beside another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +26,9 @@ pub(crate) enum Rival {
 impl Work {
     /// Whether it is a segment on a line that is evidently quick.
     pub(crate) fn is_soon_over(&self) -> bool {
-        let WorkKind::Segment { len, .. } = self.kind else {
-            return false;
-        };
-        let is_quick = self.watch.sending() < QUICK;
-        self.watch.stage() >= Stage::Sending && is_quick && self.watch.acknowledged() >= len / 4
+        let (len, time) = QUICK;
+        let is_quick = self.watch.sending() < time && self.watch.acknowledged() >= len;
+        is_quick && self.is_segment()
     }
 }
 

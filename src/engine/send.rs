@@ -2,6 +2,7 @@
 
 use crate::engine::event::{AttemptId, Effect, HostIndex, Lesson, Moment, Notice, RecordId};
 use crate::engine::lane::{Acknowledged, Lane, Step};
+use crate::engine::pace::LANES_START;
 use crate::engine::plan::{Layout, Protocol, Took, Wishes};
 use crate::engine::record::{Digest, Receipt, Record, Seal};
 use crate::engine::retry::{MISMATCHES_MAX, Verdict, verdict};
@@ -15,6 +16,10 @@ pub(crate) const LANE_RESTARTS_MAX: u32 = 3;
 /// Most lanes that one upload has in flight. Source: the design's table of deadlines, "window".
 const LANES_MAX: usize = 16;
 
+/// At most one lane in so many is in flight at a time: the last ones of an object do not end together,
+/// and the line is not used fully then.
+const LANES_SHARE: u64 = 2;
+
 /// Failures in a row after which a lane no longer follows the endpoint that its receipt names.
 const NAMED_HOST_FAILURES_MAX: u32 = 2;
 
@@ -24,7 +29,7 @@ impl Engine {
         if !matches!(self.phase, Phase::Sending) || self.listing.is_some() {
             return;
         }
-        while self.lanes_in_flight() < self.window() {
+        while self.lanes_in_flight() < self.window_now() {
             let Some(index) = self.next_lane(now) else {
                 return;
             };
@@ -36,17 +41,25 @@ impl Engine {
     ///
     /// A process that is killed again and again then still gets a whole part across each time,
     /// where lanes side by side would all be lost half-sent.
-    fn window(&self) -> usize {
+    fn window_now(&self) -> usize {
         if self.has_acknowledged || self.attempts.values().any(Work::is_soon_over) {
-            self.limits.window.min(LANES_MAX)
+            self.window()
         } else {
             1
         }
     }
 
+    /// Lanes in flight at most: as many as the line is worth, and few enough that the last ones end
+    /// together.
+    pub fn window(&self) -> usize {
+        let lanes = self.layout.lane_count(self.job.size) / LANES_SHARE;
+        let lanes = usize::try_from(lanes).unwrap_or(LANES_MAX);
+        self.limits.window.min(lanes.clamp(LANES_START, LANES_MAX))
+    }
+
     /// When the next lane could be begun, as far as that depends on time.
     pub(crate) fn lane_due(&self) -> Option<Moment> {
-        if self.lanes_in_flight() >= self.window() {
+        if self.lanes_in_flight() >= self.window_now() {
             return None;
         }
         let due = |index: &u64| match self.lanes.get(index)?.step {

@@ -15,6 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use crate::clock;
 use crate::engine::Engine;
 use crate::engine::event::{AttemptId, Effect, Event, Lesson, Moment, Notice, Outcome, Pulse};
+use crate::events;
 use crate::model::{Failure, Stage};
 use crate::stop::Stop;
 use crate::uploader::calls::Flying;
@@ -24,6 +25,12 @@ use crate::uploader::line::Pupil;
 /// How often the engine and whoever listens hear how attempts are getting on. Source: the design's
 /// table of deadlines, "progress".
 const PULSE_EVERY: Duration = Duration::from_millis(250);
+
+/// The same at the beginning, while it is found out what the line carries.
+const FIRST_PULSES_EVERY: Duration = Duration::from_millis(100);
+
+/// How long the beginning is.
+const BEGINNING: Duration = Duration::from_secs(3);
 
 /// One effect being carried out; none when it was cancelled.
 type Running = Pin<Box<dyn Future<Output = Option<Finished>> + Send>>;
@@ -58,7 +65,7 @@ pub(crate) async fn drive(
     let began = clock::instant();
     let mut work = Work::default();
     let mut stopped = false;
-    let mut pulse = clock::instant() + PULSE_EVERY;
+    let mut pulse = clock::instant() + FIRST_PULSES_EVERY;
     let (mut share, lessons) = Share::join(executor);
     for lesson in lessons {
         engine.handle(Moment::default(), Event::Heard(lesson));
@@ -87,7 +94,9 @@ pub(crate) async fn drive(
                 vec![Event::Stop]
             }
             () = tokio::time::sleep_until(pulse.into()), if !work.attempts.is_empty() => {
-                pulse = clock::instant() + PULSE_EVERY;
+                let now = clock::instant();
+                let is_beginning = now.saturating_duration_since(began) < BEGINNING;
+                pulse = now + if is_beginning { FIRST_PULSES_EVERY } else { PULSE_EVERY };
                 let mut events = work.pulses(executor);
                 events.extend(share.look(executor, engine));
                 events
@@ -112,6 +121,8 @@ struct Share {
     /// Bytes that the line knows of.
     line_bytes: u64,
     window: Option<usize>,
+    /// The choices that were told last: lanes, and the length of a segment.
+    told: (usize, u64),
 }
 
 impl Share {
@@ -121,6 +132,7 @@ impl Share {
             pupil,
             line_bytes: 0,
             window: None,
+            told: (0, 0),
         };
         (share, lessons)
     }
@@ -142,7 +154,24 @@ impl Share {
             self.window = window;
             events.extend(window.map(|lanes| Event::Window { lanes }));
         }
+        self.tell(executor, engine);
         events
+    }
+
+    /// Tells what is chosen, when it is much different from what was told last.
+    fn tell(&mut self, executor: &Executor, engine: &Engine) {
+        let lanes = engine.window();
+        let segment_bytes = engine.segment_len();
+        let (told_lanes, told_len) = self.told;
+        let is_near = (told_len / 2..=told_len.saturating_mul(2)).contains(&segment_bytes);
+        if lanes != told_lanes || !is_near {
+            self.told = (lanes, segment_bytes);
+            executor.meter.tell(&events::Event::Pace {
+                lanes,
+                segment_bytes,
+                bytes_per_s: executor.line.known().pace_bytes_per_s,
+            });
+        }
     }
 }
 
