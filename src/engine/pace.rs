@@ -13,7 +13,7 @@ use crate::engine::plan::Known;
 
 /// Lanes to begin with: one waits for its answer while the other sends. Source: the design's table of
 /// deadlines, "window".
-pub(crate) const LANES_START: usize = 2;
+pub(crate) const LANES_START: usize = 4;
 
 /// Most lanes over all uploads of a process: with so many, uploads of small files fill a line whose
 /// round trip is long. One upload has half of them at most.

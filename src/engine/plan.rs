@@ -25,7 +25,7 @@ pub const PART_LEN_MIN: u64 = MIB;
 
 /// First segment of a v1 lane on a line not known: loses little on a reset (1.03 × the file at a
 /// reset every 8 MB), and takes 4 s at 1 Mbit/s. Source: the arithmetic of the design, section 3.
-const SEGMENT_LEN_FIRST: u64 = 512 * KIB;
+const SEGMENT_LEN_FIRST: u64 = 128 * KIB;
 
 /// Shortest segment that pace or a proxy's body limit may lead to: below it the request's head and
 /// round trip weigh more than its body.
@@ -36,7 +36,7 @@ pub(crate) const SEGMENT_LEN_MIN: u64 = 64 * KIB;
 const SEGMENT_DURATION: Duration = Duration::from_secs(4);
 
 /// What a segment takes at least where the object is small beside the line.
-const SEGMENT_DURATION_MIN: Duration = Duration::from_millis(200);
+const SEGMENT_DURATION_MIN: Duration = Duration::from_millis(100);
 
 /// The same in round trips: between two segments of a lane there is one, in which others must fill
 /// the line.
@@ -46,12 +46,20 @@ const ROUND_TRIPS_MIN: u32 = 12;
 const ROUND_TRIP_GUESS: Duration = Duration::from_millis(50);
 
 /// Segments in flight are together this share of the object at most, where their durations allow it:
-/// a kill loses half of that on average, 2 %. Source: the design's numbers, "SIGKILL at 50 %".
-const IN_FLIGHT_SHARE: u64 = 25;
+/// a kill loses half of that on average, 1 %, and what queues hold beside it. Source: the design's
+/// numbers, "SIGKILL at 50 %".
+const IN_FLIGHT_SHARE: u64 = 50;
 
-/// A segment is this share of what the line carries between two broken connections: the others cost
-/// 9 % then. Source: the arithmetic of the design, section 3.
-const BREAK_SHARE: u64 = 6;
+/// A segment is this share at most of what is left for its lane: guided self-scheduling, so that lanes on
+/// connections of different pace end together.
+const GUIDE_SHARE: u64 = 2;
+
+/// Shorter ones than this are not worth it at the end.
+const SEGMENT_LEN_END: u64 = 256 * KIB;
+
+/// A segment is this share of what the line carries between two broken connections: they cost 6 % of
+/// the object then, and what queues hold. Source: the arithmetic of the design, section 3.
+const BREAK_SHARE: u64 = 8;
 
 /// What a line carries between two breaks before that is known: the first break alone, wherever it
 /// comes, makes segments no shorter than those on a line not known.
@@ -256,12 +264,23 @@ impl Sizer {
         sizer
     }
 
-    /// Length of the segment that follows `done` bytes of a lane of `lane_len` bytes.
-    pub(crate) fn segment_len(&self, protocol: Protocol, lane_len: u64, done: u64) -> u64 {
+    /// Length of the segment that follows `done` bytes of a lane of `lane_len` bytes, where `left` bytes
+    /// are left of the whole object for each lane that may be in flight.
+    pub(crate) fn segment_len(
+        &self,
+        protocol: Protocol,
+        lane_len: u64,
+        done: u64,
+        left: u64,
+    ) -> u64 {
         let rest = lane_len - done;
         match protocol {
             Protocol::Blocks => {
-                let len = self.next_len().min(rest);
+                // Towards the end segments get shorter, so that no lane is left alone with a long one.
+                let guided = (left / GUIDE_SHARE)
+                    .max(SEGMENT_LEN_END)
+                    .max(self.next_len() / 4);
+                let len = self.next_len().min(guided).min(rest);
                 // A crumb at the end costs a round trip for nothing.
                 if rest - len < SEGMENT_LEN_MIN && rest <= self.limit {
                     rest

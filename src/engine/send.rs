@@ -16,9 +16,12 @@ pub(crate) const LANE_RESTARTS_MAX: u32 = 3;
 /// Most lanes that one upload has in flight. Source: the design's table of deadlines, "window".
 const LANES_MAX: usize = 16;
 
+/// Lanes that begin side by side before anything is acknowledged, where segments can be short.
+const FIRST_LANES: usize = 4;
+
 /// At most one lane in so many is in flight at a time: the last ones of an object do not end together,
 /// and the line is not used fully then.
-const LANES_SHARE: u64 = 2;
+const LANES_SHARE: u64 = 4;
 
 /// Failures in a row after which a lane no longer follows the endpoint that its receipt names.
 const NAMED_HOST_FAILURES_MAX: u32 = 2;
@@ -44,6 +47,8 @@ impl Engine {
     fn window_now(&self) -> usize {
         if self.has_acknowledged || self.attempts.values().any(Work::is_soon_over) {
             self.window()
+        } else if self.layout.protocol == Protocol::Blocks {
+            FIRST_LANES.min(self.window())
         } else {
             1
         }
@@ -294,9 +299,11 @@ impl Engine {
             return;
         };
         let (done, after, failures) = (lane.done, lane.receipt.clone(), lane.failures);
+        let lanes = u64::try_from(self.window_now()).unwrap_or(1);
+        let left = (size - self.safe_bytes) / lanes;
         let len = self
             .sizer
-            .segment_len(self.layout.protocol, lane_span.len, done);
+            .segment_len(self.layout.protocol, lane_span.len, done, left);
         assert!(len > 0, "an empty segment");
         let host = self.host_for(now, after.as_ref(), failures);
         let attempt = self.attempt(now, WorkKind::Segment { lane: index, len }, host);

@@ -23,6 +23,9 @@ use crate::transport::wire::{Gauge, Wire};
 /// of the task's next turn; a connection that needs longer is not worth keeping.
 const READY_WAIT: Duration = Duration::from_secs(1);
 
+/// Shorter requests than this, in bytes, tell nothing of a connection's pace: they take a round trip.
+const TELLING_LEN: u64 = 64 * 1024;
+
 /// One connection and the task that drives it. Dropped in mid-request it is killed: what nobody waits
 /// for must not go on using the line. Dropped between requests it says goodbye.
 pub(crate) struct Connection {
@@ -37,6 +40,8 @@ pub(crate) struct Connection {
     /// Since the last answer, if there was one.
     idle_since: Option<Instant>,
     in_flight: bool,
+    /// Of its last request of some length; 0 before there was one.
+    pace_bytes_per_s: u64,
 }
 
 /// A connection that broke before anything of an answer came.
@@ -76,6 +81,7 @@ impl Connection {
             plain_proxy: wire.plain_proxy,
             idle_since: None,
             in_flight: false,
+            pace_bytes_per_s: 0,
         })
     }
 
@@ -120,6 +126,19 @@ impl Connection {
     pub(crate) fn rest(&mut self) {
         self.in_flight = false;
         self.idle_since = Some(clock::instant());
+    }
+
+    /// Its last request had `len` bytes and took so long, from its first byte to its answer.
+    pub(crate) fn carried(&mut self, len: u64, time: Duration) {
+        if len >= TELLING_LEN {
+            let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+            self.pace_bytes_per_s = len.saturating_mul(1000) / millis;
+        }
+    }
+
+    /// How fast its last request of some length was, in bytes a second; 0 before there was one.
+    pub(crate) fn pace_bytes_per_s(&self) -> u64 {
+        self.pace_bytes_per_s
     }
 
     /// Whether it can take another request now.

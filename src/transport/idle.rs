@@ -42,8 +42,7 @@ impl Idle {
             Reuse::Never => return None,
         };
         loop {
-            // The one that rested shortest: the others may be let go.
-            let mut connection = self.lock().get_mut(endpoint)?.pop()?;
+            let mut connection = best(self.lock().get_mut(endpoint)?)?;
             let rested = connection.idle().unwrap_or_default();
             if rested > IDLE_TIME_MAX {
                 continue;
@@ -85,5 +84,18 @@ impl Idle {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Endpoint, Vec<Connection>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The fastest of the connections that answered just now: on a long way connections keep the pace they
+/// found at their beginning. Without one, the one that rested shortest: the others may be let go.
+fn best(connections: &mut Vec<Connection>) -> Option<Connection> {
+    let is_warm = |connection: &Connection| connection.idle().unwrap_or_default() <= JUST_NOW;
+    let warm = connections.iter().enumerate();
+    let warm = warm.filter(|(_, connection)| is_warm(connection));
+    let fastest = warm.max_by_key(|(_, connection)| connection.pace_bytes_per_s());
+    match fastest.map(|(index, _)| index) {
+        Some(index) => Some(connections.remove(index)),
+        None => connections.pop(),
     }
 }

@@ -145,6 +145,7 @@ impl Transport {
             }
         };
         let is_used = connection.idle().is_some();
+        let body_len = request.body.len();
         let (request, fate) = outgoing(endpoint, request, source, &connection)?;
         flight.board(connection.boarding(head_len(&request)), fate.clone());
         let heard = exchange(&mut connection, request).await;
@@ -168,6 +169,7 @@ impl Transport {
         // An early answer leaves half a body on the connection: it is killed. So is one that broke.
         if is_whole && took_all {
             connection.rest();
+            connection.carried(body_len, flight.since_connected());
             if connection.is_reusable().await {
                 self.idle.put(endpoint, connection);
             }

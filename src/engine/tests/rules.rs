@@ -258,10 +258,10 @@ fn segment_lengths_follow_the_pace() {
     for (line, bytes_per_s, expected) in rows {
         let mut sizer = Sizer::new(HUGE, &Known::default());
         for _ in 0..8 {
-            let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0);
+            let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0, HUGE);
             sizer.acknowledged(len, &took(len * 1000 / bytes_per_s));
         }
-        let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0);
+        let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0, HUGE);
         assert!(
             len.abs_diff(expected) <= expected / 50,
             "{line}: {len}, not {expected}"
@@ -269,17 +269,17 @@ fn segment_lengths_follow_the_pace() {
     }
     let sizer = Sizer::new(HUGE, &Known::default());
     assert_eq!(
-        sizer.segment_len(Protocol::Parts, 9 * MIB, 0),
+        sizer.segment_len(Protocol::Parts, 9 * MIB, 0, HUGE),
         9 * MIB,
         "a part is one segment"
     );
     assert_eq!(
-        sizer.segment_len(Protocol::Blocks, BLOCK_LEN, BLOCK_LEN - 1),
+        sizer.segment_len(Protocol::Blocks, BLOCK_LEN, BLOCK_LEN - 1, HUGE),
         1
     );
-    let crumb = sizer.segment_len(Protocol::Blocks, 520 * KIB, 0);
+    let crumb = sizer.segment_len(Protocol::Blocks, 520 * KIB, 0, HUGE);
     assert_eq!(crumb, 520 * KIB, "no crumb is left at the end of a block");
-    let rest = sizer.segment_len(Protocol::Blocks, 576 * KIB, 0);
+    let rest = sizer.segment_len(Protocol::Blocks, 576 * KIB, 0, HUGE);
     assert_eq!(rest, 512 * KIB, "64 KiB are no crumb");
 }
 
@@ -300,7 +300,7 @@ fn lost_segments_make_the_next_ones_shorter() {
         let mut lens = [0; 5];
         for len in &mut lens {
             sizer.lost(Duration::from_millis(took_ms));
-            *len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0) / KIB;
+            *len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0, HUGE) / KIB;
         }
         assert_eq!(lens, expected, "lost after {took_ms} ms");
     }
@@ -312,7 +312,7 @@ fn refused_bodies_get_shorter() {
     let mut sizer = Sizer::new(HUGE, &Known::default());
     let mut lens = Vec::new();
     loop {
-        let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0);
+        let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0, HUGE);
         lens.push(len / KIB);
         if !sizer.refused(len) {
             break;
