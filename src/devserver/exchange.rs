@@ -87,6 +87,8 @@ pub(crate) struct Subject {
     pub(crate) key: Option<String>,
     /// v2's part number, from 1.
     pub(crate) part_number: Option<u32>,
+    /// Length of the body in bytes, where the head says it.
+    pub(crate) body_len: Option<u64>,
 }
 
 /// Faults that the service side carries out: everything else happens on the wire.

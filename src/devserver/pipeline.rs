@@ -109,6 +109,8 @@ async fn effects(
         return Effects::gateway();
     }
     let mut subject = call.subject();
+    // Before any of it is read ahead.
+    subject.body_len = body.remaining();
     if shared.faults.asks_for_names(operation, arrival) {
         names::complete(&mut subject, operation, &head.headers, body).await;
     }

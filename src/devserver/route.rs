@@ -264,12 +264,13 @@ impl Call {
         let of_entry = |entry: &Entry| Subject {
             bucket: Some(entry.bucket.to_string()),
             key: entry.key.as_ref().map(ToString::to_string),
-            part_number: None,
+            ..Subject::default()
         };
         let of_path = |path: &UploadPath, part_number| Subject {
             bucket: Some(path.bucket.to_string()),
             key: path.key.as_ref().map(ToString::to_string),
             part_number,
+            ..Subject::default()
         };
         match self {
             Self::PutBase64(PutBase64 { fields, .. }) | Self::Mkfile(Mkfile { fields, .. }) => {
@@ -302,7 +303,7 @@ impl Call {
             Self::Download { bucket, key } => Subject {
                 bucket: Some(bucket.to_string()),
                 key: Some(key.to_string()),
-                part_number: None,
+                ..Subject::default()
             },
             _ => Subject::default(),
         }

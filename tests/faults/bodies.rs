@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use haul::devserver::{CannedAnswer, DevServer, Fault, Operation, StopReading};
+use haul::devserver::{CannedAnswer, DevServer, Fault, Moment, Operation, StopReading};
 use haul::kodo::Etag;
 
-use crate::client::{Raw, form, head, mkblk, server_with, stored};
+use crate::client::{Raw, Seen, form, head, mkblk, server_with, stored};
 
 /// A slow reader takes the time its rate says; a pause lasts.
 #[tokio::test]
@@ -155,6 +155,85 @@ async fn faults_know_whose_body_it_is() {
         }
         server.stop().await;
     }
+}
+
+/// What a proxy with a limit does: a body above it is refused at once or cut at one place, a shorter
+/// one passes, and the service hears of no other.
+#[tokio::test]
+async fn proxies_with_a_limit() {
+    let limit: usize = 100_000;
+    let longer = || Fault {
+        longer_than: Some(limit as u64),
+        ..Fault::default()
+    };
+    let refused = Fault {
+        answer: Some(CannedAnswer {
+            at: Some(Moment::BeforeBody),
+            ..CannedAnswer::status(413)
+        }),
+        omit_reqid: true,
+        ..longer()
+    };
+    let cut = |moment| Fault {
+        reset: Some(moment),
+        ..longer()
+    };
+    let rows = [
+        (refused, Some(413)),
+        (cut(Moment::AfterBodyBytes(limit as u64)), None),
+        (cut(Moment::BeforeBody), None),
+    ];
+    for (fault, status) in rows {
+        let story = format!("{fault:?}");
+        let server = server_with([fault]).await;
+        let bytes = vec![7; limit + 1];
+        let seen = Raw::to(server.url())
+            .await
+            .ask(&mkblk(&server, limit + 1), &bytes)
+            .await;
+        match (seen, status) {
+            (Seen::Answer(answer), Some(status)) => {
+                assert_eq!(answer.status(), status, "{story}");
+                assert_eq!(answer.header("x-reqid"), None, "{story}");
+            }
+            (Seen::Reset, None) => {}
+            (seen, _) => panic!("{story}: {seen:?}"),
+        }
+        let answer = Raw::to(server.url())
+            .await
+            .answer(&mkblk(&server, limit), &bytes[..limit])
+            .await;
+        assert_eq!(answer.status(), 200, "{story}");
+        // The framing of a form counts: what the proxy sees is the body.
+        let (head, body) = form(&server, "k", &bytes[..limit]);
+        let seen = Raw::to(server.url()).await.ask(&head, &body).await;
+        let passes = matches!(&seen, Seen::Answer(answer) if answer.status() == 200);
+        assert!(!passes, "{story}: {seen:?}");
+        assert_eq!(stored(&server, "k").await, None, "{story}");
+        server.stop().await;
+    }
+}
+
+/// One connection in three is hit, from the second on; the others never.
+#[tokio::test]
+async fn some_connections_only() {
+    let server = server_with([Fault {
+        connection: Some(2),
+        connection_every: Some(3),
+        answer: Some(CannedAnswer::status(503)),
+        ..Fault::default()
+    }])
+    .await;
+    let mut hit = Vec::new();
+    for number in 1..=8 {
+        let mut raw = Raw::to(server.url()).await;
+        for _ in 0..2 {
+            let answer = raw.answer(&mkblk(&server, 1), b"x").await;
+            hit.extend((answer.status() == 503).then_some(number));
+        }
+    }
+    assert_eq!(hit, [2, 2, 5, 5, 8, 8]);
+    server.stop().await;
 }
 
 /// Requests about key `k` of bucket `b` that say so in different places.

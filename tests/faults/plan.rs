@@ -18,6 +18,8 @@ const EVERYTHING: &str = r#"
     part = 3
     host = 1
     connection = 2
+    connection_every = 4
+    longer_than = 100000
     nth = [1, 4]
     delay = "200ms"
     slow_read = "10kb"
@@ -71,6 +73,8 @@ fn first() -> Fault {
         part: Some(3),
         host: Some(1),
         connection: Some(2),
+        connection_every: Some(4),
+        longer_than: Some(100_000),
         nth: vec![1, 4],
         delay: Some(Duration::from_millis(200)),
         slow_read: Some("80kbit".parse().expect("a rate")),
@@ -135,7 +139,7 @@ fn every_name_is_read() {
 /// fault's number for what contradicts itself.
 #[test]
 fn errors_name_the_place() {
-    let rows: [(&str, &[&str]); 20] = [
+    let rows: [(&str, &[&str]); 22] = [
         ("sed = 7", &["line 1", "sed"]),
         (
             "[[fault]]\nomit_reqid = true\nkeys = 'a'",
@@ -166,6 +170,14 @@ fn errors_name_the_place() {
         (
             "[[fault]]\nnth = 0\nomit_reqid = true",
             &["fault 1", "count from 1"],
+        ),
+        (
+            "[[fault]]\nconnection_every = 2\nomit_reqid = true",
+            &["fault 1", "connection_every"],
+        ),
+        (
+            "[[fault]]\nconnection = 1\nconnection_every = 0\nomit_reqid = true",
+            &["fault 1", "connection_every"],
         ),
         (
             "[[fault]]\ntimes = 0\nomit_reqid = true",

@@ -77,7 +77,14 @@ impl Fault {
         };
         (self.operation.is_empty() || self.operation.contains(&operation))
             && self.host.is_none_or(|host| host == arrival.host)
-            && self.connection.is_none_or(|number| number == connection)
+            && self.connection.is_none_or(|first| {
+                // Without a step only the first itself.
+                let after = connection.checked_sub(first);
+                after.is_some_and(|after| match self.connection_every {
+                    Some(step) => after.is_multiple_of(step),
+                    None => after == 0,
+                })
+            })
     }
 
     /// Conditions on what the request is about. Something not known matches no condition.
@@ -85,6 +92,9 @@ impl Fault {
         let key = subject.key.as_deref();
         self.part
             .is_none_or(|part| subject.part_number == Some(part))
+            && self
+                .longer_than
+                .is_none_or(|limit| subject.body_len.is_some_and(|len| len > limit))
             && (self.bucket.is_none() || self.bucket == subject.bucket)
             && self.key.as_deref().is_none_or(|pattern| {
                 key.is_some_and(|key| match pattern.strip_suffix('*') {
@@ -141,6 +151,7 @@ mod tests {
             bucket: Some("b".to_owned()),
             key: Some("photos/1".to_owned()),
             part_number: Some(3),
+            body_len: Some(1_000),
         };
         let mut hit = || {
             armed
@@ -155,7 +166,7 @@ mod tests {
     #[test]
     fn conditions_and_counts() {
         let all: Vec<u64> = (1..=12).collect();
-        let rows: [(&str, &[u64]); 21] = [
+        let rows: [(&str, &[u64]); 28] = [
             ("", &all),
             ("operation = ['mkblk', 'part']", &all),
             ("operation = 'mkblk'", &[]),
@@ -171,6 +182,13 @@ mod tests {
             ("connection = 5", &all),
             ("connection = 2", &[]),
             ("host = 1\nconnection = 2", &all),
+            ("connection = 1\nconnection_every = 4", &all),
+            ("connection = 2\nconnection_every = 4", &[]),
+            ("connection = 5\nconnection_every = 4", &all),
+            ("connection = 9\nconnection_every = 4", &[]),
+            ("host = 1\nconnection = 1\nconnection_every = 1", &all),
+            ("longer_than = 999", &all),
+            ("longer_than = 1000", &[]),
             ("nth = [2, 4]", &[2, 4]),
             ("from = 11", &[11, 12]),
             ("times = 2", &[1, 2]),

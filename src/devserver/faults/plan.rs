@@ -73,6 +73,12 @@ pub struct Fault {
     /// Requests on this accepted connection, counted from 1: over the host if `host` is given, else
     /// over the whole server.
     pub connection: Option<u64>,
+    /// With [`Fault::connection`]: every so-manieth one after it, too. 2 and 4 are the connections 2,
+    /// 6, 10, …
+    pub connection_every: Option<u64>,
+    /// Requests whose body is longer than so many bytes, as their heads say (of a form: fields and all):
+    /// what a proxy with a limit does not let through. A request that does not say matches not.
+    pub longer_than: Option<u64>,
 
     // ----- when, of the requests that match, counted from 1: at most one of `nth`, `from` with
     // `times`, `probability`
@@ -319,6 +325,11 @@ impl Fault {
         if self.nth.contains(&0) || self.from == Some(0) || self.connection == Some(0) {
             return Err("`nth`, `from` and `connection` count from 1".to_owned());
         }
+        if self.connection_every == Some(0)
+            || self.connection_every.is_some() && self.connection.is_none()
+        {
+            return Err("`connection_every` counts on from `connection`, from 1".to_owned());
+        }
         if self.times == Some(0) {
             return Err("with `times = 0` it would never happen".to_owned());
         }
@@ -406,6 +417,8 @@ impl Fault {
             part: self.part,
             host: self.host,
             connection: self.connection,
+            connection_every: self.connection_every,
+            longer_than: self.longer_than,
             nth: self.nth.clone(),
             from: self.from,
             times: self.times,
