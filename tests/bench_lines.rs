@@ -4,11 +4,13 @@
 mod fate;
 #[path = "../benches/lines/packet.rs"]
 mod packet;
+#[path = "../benches/lines/possible.rs"]
+mod possible;
 
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
-use fate::{Fate, Hop, LineFault, Verdict};
+use fate::{Fate, Hop, LineFault, News, Verdict};
 use packet::Segment;
 
 /// Bytes that every full packet here carries.
@@ -177,8 +179,50 @@ fn dead_line() {
     assert!(line.down(1) && !line.up(1) && !line.down(1));
     line.wait(19_999);
     assert!(!line.up(1) && !line.up(2));
+    assert!(matches!(line.fate.news(), Some(News::Fault(_))));
     line.wait(1);
+    assert!(line.down(1));
+    assert_eq!(
+        line.fate.news(),
+        None,
+        "what comes down is no byte of the file"
+    );
+    line.wait(700);
     assert!(line.up(1) && line.down(2));
+    assert_eq!(line.fate.news(), Some(News::Back { ms: 700 }));
+    assert!(line.up(1));
+    assert_eq!(line.fate.news(), None, "said once");
+}
+
+/// The rate is told to fall once, at the byte that counts; every packet passes.
+#[test]
+fn falling_rate() {
+    let mut line = Line::with(LineFault::RateFalls {
+        after_bytes: u64::from(PAYLOAD) * 3,
+        bits_per_s: 64_000,
+    });
+    let told: Vec<bool> = (0..5)
+        .map(|_| {
+            assert!(line.up(1) && line.down(1));
+            line.fate.news() == Some(News::RateFalls { bits_per_s: 64_000 })
+        })
+        .collect();
+    assert_eq!(told, [false, false, true, false, false]);
+}
+
+/// One address of the server's hears nothing, not even a connection that begins.
+#[test]
+fn swallowed_address() {
+    let mut line = Line::with(LineFault::Swallows {
+        server: *server().ip(),
+    });
+    assert!(!line.up(1) && line.down(1));
+    let other = SocketAddrV4::new([10, 0, 1, 3].into(), 80);
+    let begins = packet(client(1), other, 0x02, 0);
+    assert!(matches!(
+        line.fate.of(&begins, true, line.now),
+        Verdict::Passes
+    ));
 }
 
 /// Up and down by turns, from the first byte on.
@@ -250,4 +294,35 @@ fn loss() {
     let (up, down) = (lost(|line| line.up(1)), lost(|line| line.down(1)));
     assert!((850..1_150).contains(&up), "{up} of 100000 upwards");
     assert!((850..1_150).contains(&down), "{down} of 100000 downwards");
+}
+
+/// What is possible: the line's own time, the dead times, and no more.
+#[test]
+fn possible_walls() {
+    let flapping = Some(LineFault::Flapping {
+        up_ms: 8_000,
+        down_ms: 6_000,
+    });
+    let dead = Some(LineFault::Dead {
+        after_bytes: 1,
+        ms: 20_000,
+    });
+    let resets = Some(LineFault::Resets { mean_bytes: 1 });
+    let rows = [
+        (None, 16_800, 16_800),
+        (resets, 16_800, 16_800),
+        (dead, 16_800, 36_800),
+        (flapping, 7_999, 7_999),
+        (flapping, 8_000, 8_000),
+        (flapping, 8_001, 14_001),
+        (flapping, 16_800, 28_800),
+    ];
+    for (fault, raw, expected) in rows {
+        let possible = possible::possible(Duration::from_millis(raw), fault);
+        assert_eq!(
+            possible,
+            Duration::from_millis(expected),
+            "{fault:?} {raw} ms"
+        );
+    }
 }

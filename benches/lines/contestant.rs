@@ -9,8 +9,9 @@ use haul::model::{Bucket, ObjectKey};
 
 use crate::Failure;
 use crate::network::Place;
-use crate::row_run::Task;
-use crate::server::{BUCKET, KEY, Server};
+use crate::play::library_command;
+use crate::row_run::{Sent, Task};
+use crate::server::{BUCKET, Server};
 use crate::support::needs::{NODE_SDK, PYTHON_SDK};
 
 /// How long curl's upload token is good: longer than any row.
@@ -25,6 +26,8 @@ pub(crate) enum Contestant {
     RawHashed,
     /// `haul put`, as it comes.
     Haul,
+    /// haul's library in a process with several uploads: the one that this bench was built with.
+    Library,
     /// One form upload, without any limit of time.
     Curl,
     /// The official SDKs, by the call that they recommend, with its defaults.
@@ -33,10 +36,11 @@ pub(crate) enum Contestant {
 }
 
 impl Contestant {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Raw,
         Self::RawHashed,
         Self::Haul,
+        Self::Library,
         Self::Curl,
         Self::Python,
         Self::Node,
@@ -47,6 +51,7 @@ impl Contestant {
             Self::Raw => "raw",
             Self::RawHashed => "raw-hashed",
             Self::Haul => "haul",
+            Self::Library => "library",
             Self::Curl => "curl",
             Self::Python => "python",
             Self::Node => "node",
@@ -61,7 +66,7 @@ impl Contestant {
     /// What it lacks on this machine, and how to get it.
     pub(crate) fn lacks(self) -> Option<String> {
         let need = match self {
-            Self::Raw | Self::RawHashed | Self::Haul => return None,
+            Self::Raw | Self::RawHashed | Self::Haul | Self::Library => return None,
             Self::Curl => {
                 let found = Command::new("curl").arg("--version").output().is_ok();
                 return (!found).then(|| "curl: install it".to_owned());
@@ -74,29 +79,36 @@ impl Contestant {
             .then(|| format!("{}: {}", need.what, need.how))
     }
 
-    /// The command that uploads `task`'s file to `server`.
+    /// The command that uploads `sent` to `server`: one file, but for the library.
     pub(crate) fn command(
         self,
         task: &Task,
+        sent: &[Sent],
         place: Place,
         server: &Server,
     ) -> Result<Command, Failure> {
+        let file = sent.first().ok_or("nothing to send")?;
         match self {
-            Self::Haul => Ok(haul(task, place, server)),
-            Self::Curl => curl(task, place, server),
-            Self::Python => sdk(task, place, server, PYTHON_SDK.find(), "peer.py"),
-            Self::Node => sdk(task, place, server, NODE_SDK.find(), "peer.mjs"),
+            Self::Haul => Ok(haul(task, file, place, server)),
+            Self::Library => {
+                let mut command = library_command(task, sent, place)?;
+                server.give_keys(&mut command);
+                Ok(command)
+            }
+            Self::Curl => curl(task, file, place, server),
+            Self::Python => sdk(task, file, place, server, PYTHON_SDK.find(), "peer.py"),
+            Self::Node => sdk(task, file, place, server, NODE_SDK.find(), "peer.mjs"),
             Self::Raw | Self::RawHashed => Err("a plain socket has no dev server".into()),
         }
     }
 }
 
-fn haul(task: &Task, place: Place, server: &Server) -> Command {
+fn haul(task: &Task, file: &Sent, place: Place, server: &Server) -> Command {
     let mut command = place.command(&task.tools.haul);
     command
         .arg("put")
-        .arg(&task.file)
-        .arg(format!("kodo://{BUCKET}/{KEY}"));
+        .arg(&file.path)
+        .arg(format!("kodo://{BUCKET}/{}", file.key));
     command
         .args(task.row.haul_flags)
         .args(&task.tools.haul_flags);
@@ -107,12 +119,12 @@ fn haul(task: &Task, place: Place, server: &Server) -> Command {
     command
 }
 
-fn curl(task: &Task, place: Place, server: &Server) -> Result<Command, Failure> {
+fn curl(task: &Task, file: &Sent, place: Place, server: &Server) -> Result<Command, Failure> {
     let keys = Credentials::new(
         AccessKey::new(&*server.access_key)?,
         SecretKey::new(&*server.secret_key)?,
     );
-    let scope = Scope::Key(Bucket::new(BUCKET)?, ObjectKey::new(KEY)?);
+    let scope = Scope::Key(Bucket::new(BUCKET)?, ObjectKey::new(&*file.key)?);
     let deadline = crate::wall() + TOKEN_LIFE;
     let deadline = deadline.duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let token = UploadToken::sign(&keys, &PutPolicy::new(scope, deadline));
@@ -120,9 +132,9 @@ fn curl(task: &Task, place: Place, server: &Server) -> Result<Command, Failure> 
     command
         .args(["--silent", "--show-error", "--fail"])
         .args(["-F", &format!("token={}", token.expose())])
-        .args(["-F", &format!("key={KEY}")])
-        .args(["-F", &format!("file=@{}", task.file.display())])
-        .arg(&server.url)
+        .args(["-F", &format!("key={}", file.key)])
+        .args(["-F", &format!("file=@{}", file.path.display())])
+        .arg(server.url())
         .env("HOME", &task.scratch);
     Ok(command)
 }
@@ -130,6 +142,7 @@ fn curl(task: &Task, place: Place, server: &Server) -> Result<Command, Failure> 
 /// An SDK: its interpreter as the tests find it, with the bench's own script.
 fn sdk(
     task: &Task,
+    file: &Sent,
     place: Place,
     server: &Server,
     found: Option<Vec<PathBuf>>,
@@ -145,13 +158,13 @@ fn sdk(
     command.args(found.get(2..).unwrap_or_default());
     command
         .args([
-            &*server.url,
+            server.url(),
             &*server.access_key,
             &*server.secret_key,
             BUCKET,
-            KEY,
+            &file.key,
         ])
-        .arg(&task.file)
+        .arg(&file.path)
         .env("HOME", &task.scratch)
         .env("TMPDIR", &task.scratch);
     Ok(command)

@@ -1,7 +1,7 @@
 //! What becomes of each packet on the hop: a decision, without a device or a clock.
 
 use std::collections::HashSet;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,21 @@ pub(crate) enum LineFault {
     CutOff { after_ms: u64 },
     /// Up and down by turns, from the first byte on.
     Flapping { up_ms: u64, down_ms: u64 },
+    /// Once `after_bytes` are carried the bottleneck has another rate: whoever made it is told.
+    RateFalls { after_bytes: u64, bits_per_s: u64 },
+    /// Nothing reaches the server's address, from the start; its other addresses are not concerned.
+    Swallows { server: Ipv4Addr },
+}
+
+/// What the hop tells, one line each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum News {
+    /// The fault has come: in words, and once.
+    Fault(String),
+    /// The rate falls now.
+    RateFalls { bits_per_s: u64 },
+    /// A byte passes upwards for the first time since the dead line's return, so long after it.
+    Back { ms: u64 },
 }
 
 /// What becomes of a packet.
@@ -62,9 +77,11 @@ pub(crate) struct Fate {
     ages: Vec<(Flow, Instant)>,
     /// When nothing passes any more, once that is known.
     dead_since: Option<Instant>,
-    /// What has gone wrong, until somebody asks; said once.
-    news: Option<String>,
+    /// What is to be told, until somebody asks.
+    news: Option<News>,
+    /// The fault is said once, and the end of a dead time as well.
     is_said: bool,
+    is_back: bool,
 }
 
 impl Fate {
@@ -80,6 +97,7 @@ impl Fate {
             dead_since: None,
             news: None,
             is_said: false,
+            is_back: false,
         };
         fate.next_reset = fate.distance();
         fate
@@ -134,9 +152,16 @@ impl Fate {
                 if carries && self.carried >= after_bytes {
                     self.dead_since.get_or_insert(now);
                 }
-                let dead = self.dead_since.map(|since| now - since);
-                if dead.is_some_and(|dead| dead < Duration::from_millis(ms)) {
-                    return self.say("the line is dead", Verdict::Lost);
+                if let Some(since) = self.dead_since {
+                    let ends = since + Duration::from_millis(ms);
+                    if now < ends {
+                        return self.say("the line is dead", Verdict::Lost);
+                    }
+                    if carries && !self.is_back {
+                        self.is_back = true;
+                        let ms = (now - ends).as_millis() as u64;
+                        self.news = Some(News::Back { ms });
+                    }
                 }
             }
             LineFault::Resets { .. } => {
@@ -160,12 +185,26 @@ impl Fate {
                     return self.say("the line is down", Verdict::Lost);
                 }
             }
+            LineFault::RateFalls {
+                after_bytes,
+                bits_per_s,
+            } => {
+                if carries && self.carried >= after_bytes && !self.is_said {
+                    self.is_said = true;
+                    self.news = Some(News::RateFalls { bits_per_s });
+                }
+            }
+            LineFault::Swallows { server } => {
+                if is_upward && *segment.to.ip() == server {
+                    return self.say("a host is swallowed", Verdict::Lost);
+                }
+            }
         }
         Verdict::Passes
     }
 
-    /// What has gone wrong since the last question.
-    pub(crate) fn news(&mut self) -> Option<String> {
+    /// What is to be told since the last question.
+    pub(crate) fn news(&mut self) -> Option<News> {
         self.news.take()
     }
 
@@ -173,7 +212,8 @@ impl Fate {
     fn say(&mut self, what: &str, verdict: Verdict) -> Verdict {
         if !self.is_said {
             self.is_said = true;
-            self.news = Some(format!("{what} after {} bytes", self.carried));
+            let words = format!("{what} after {} bytes", self.carried);
+            self.news = Some(News::Fault(words));
         }
         verdict
     }

@@ -117,7 +117,7 @@ impl Doors {
             let news = fate.news();
             drop(fate);
             if let Some(news) = news {
-                say(&news)?;
+                say(&serde_json::to_string(&news)?)?;
             }
             // The ends are gone only when the process is.
             let _ = match verdict {

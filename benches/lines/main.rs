@@ -7,45 +7,53 @@
 //! `haul serve --discard`, whose counters say how many bytes of bodies arrived; and a success counts
 //! only when the object that the server has is the file.
 //!
-//! The table says: the verdict, the wall as a multiple of *raw*'s, which is one plain socket that sends
-//! the same bytes and waits until they are read, bytes of bodies as a multiple of the file, and what
-//! the sending process cost. In rows with faults raw runs on the same line without them: there it is
-//! what a perfect uploader could reach.
+//! The table says: the verdict, the wall as a multiple of what is *possible* and the seconds that it is
+//! more, bytes of bodies as a multiple of the file, what the sending process cost, and whether what
+//! must hold for haul does ([`bounds`]). Possible is what *raw* needs, one plain socket that sends the
+//! same bytes and waits until they are read, on the same line without faults; a time in which the line
+//! lets nothing pass comes on top ([`possible`]).
+//!
+//! Rows in which chance decides run with several seeds, and their mean counts. Some rows send several
+//! files in one process, with the library that the bench was built with (`library`).
 //!
 //! What a machine lacks is said, and left out. Nothing here asserts a time: ratios within a run are
 //! what can be compared. Runs on slow lines need next to no processor time; `loopback` needs a machine
 //! that does nothing else.
 
+mod bounds;
 mod contestant;
 mod fate;
+mod files;
 mod hop;
 mod measure;
 mod network;
 mod options;
+mod outcome;
 mod packet;
+mod play;
+mod possible;
 mod raw;
+mod row;
 mod row_run;
 mod rows;
 mod server;
 mod table;
+mod uploads;
 
 #[path = "../../tests/outside/support/mod.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
 mod support;
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-
-use haul::kodo::EtagHasher;
 
 use contestant::Contestant;
 use options::Options;
-use row_run::{Outcome, Task, Verdict};
-use rows::Row;
-use support::content;
+use outcome::{More, Outcome, Verdict};
+use row::Row;
+use row_run::Task;
 
 /// Whatever a bench may meet.
 pub(crate) type Failure = Box<dyn std::error::Error>;
@@ -54,6 +62,7 @@ pub(crate) type Failure = Box<dyn std::error::Error>;
 #[derive(Debug)]
 pub(crate) struct Tools {
     pub(crate) haul: PathBuf,
+    pub(crate) server: PathBuf,
     pub(crate) haul_flags: Vec<String>,
 }
 
@@ -90,7 +99,8 @@ fn play(role: &str, arguments: &[String]) -> Result<(), Failure> {
         ("sink-hashed", [address]) => raw::sink(address, true),
         ("send", [file, address]) => raw::send(Path::new(file), address, false),
         ("send-hashed", [file, address]) => raw::send(Path::new(file), address, true),
-        ("ask", [url]) => server::ask(url),
+        ("ask", [url, call, body]) => server::ask(url, call, body),
+        ("uploads", [order, state, files @ ..]) => uploads::run(order, Path::new(state), files),
         _ => Err("no such role".into()),
     }
 }
@@ -102,30 +112,28 @@ fn bench(options: &Options) -> Result<(), Failure> {
     rows.retain(|row| options.wants(row.name));
     if options.is_list {
         for row in &rows {
-            let minutes = row.line_time().as_secs_f64() / 60.0;
-            println!("{:<12} {:4.1} min each  {}", row.name, minutes, row.story);
+            let each = row.possible(row.line_time()) * row.seeds as u32;
+            let minutes = each.as_secs_f64() / 60.0;
+            println!("{:<14} {minutes:4.1} min each  {}", row.name, row.story);
         }
         return Ok(());
+    }
+    for row in &mut rows {
+        // One that is not left to chance is the same with every seed.
+        row.seeds = match options.seeds {
+            Some(seeds) if row.seeds > 1 => seeds,
+            _ => row.seeds,
+        };
     }
     if options.is_quick {
         rows = rows.into_iter().map(Row::quick).collect();
     }
-    let tools = Tools {
-        haul: options.haul.clone(),
-        haul_flags: options.haul_flags.clone(),
-    };
     let left_out = left_out(options, &rows);
-    let mut outcomes = Vec::new();
-    for row in &rows {
-        if let Some(why) = row.lacks() {
-            println!("{}: not run: {why}", row.story);
-            continue;
-        }
-        run_row(options, &tools, row, &mut outcomes)?;
-    }
+    let outcomes = run_rows(options, &rows)?;
     if !options.is_json {
         println!("\n{}", table::table(&rows, &outcomes));
-        println!("rounds: {}; the table has their median", options.rounds);
+        let rounds = options.rounds;
+        println!("rounds: {rounds}; of several runs the median, of several seeds the mean");
         if options.is_quick {
             println!("quick: an eighth of the bytes that the table names");
         }
@@ -133,7 +141,52 @@ fn bench(options: &Options) -> Result<(), Failure> {
     for what in left_out {
         println!("left out: {what}");
     }
-    Ok(())
+    let misses = table::misses(&rows, &outcomes);
+    match options.is_check && !misses.is_empty() {
+        true => Err(format!("does not hold:\n{}", misses.join("\n")).into()),
+        false => Ok(()),
+    }
+}
+
+/// Runs the rows, as many at once as was asked for.
+#[expect(clippy::print_stdout, reason = "to print is what it is for")]
+fn run_rows(options: &Options, rows: &[Row]) -> Result<Vec<Outcome>, Failure> {
+    let tools = Tools {
+        haul: options.haul.clone(),
+        server: options.server.clone(),
+        haul_flags: options.haul_flags.clone(),
+    };
+    let outcomes = Mutex::new(Vec::new());
+    let waiting = Mutex::new(rows.iter());
+    // Children die with the thread that started them: each row keeps its own to its end.
+    let work = || -> Result<(), String> {
+        loop {
+            let next = lock(&waiting).next();
+            let Some(row) = next else { return Ok(()) };
+            match row.lacks() {
+                Some(why) => println!("{}: not run: {why}", row.story),
+                None => {
+                    run_row(options, &tools, row, &outcomes).map_err(|why| why.to_string())?;
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..options.jobs).map(|_| scope.spawn(work)).collect();
+        let ended = threads.into_iter().map(|thread| {
+            let ended = thread.join();
+            ended.unwrap_or_else(|_| Err("a row has panicked".to_owned()))
+        });
+        ended.collect::<Result<(), String>>()
+    })?;
+    Ok(outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner))
+}
+
+/// A list grows by whole entries: a panic in between leaves nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What contestants lack on this machine.
@@ -144,40 +197,44 @@ fn left_out(options: &Options, rows: &[Row]) -> Vec<String> {
     wanted.filter_map(Contestant::lacks).collect()
 }
 
-/// Runs every contestant of a row, round by round.
+/// Runs every contestant of a row, round by round and seed by seed.
 #[expect(clippy::print_stdout, reason = "to print is what it is for")]
 fn run_row(
     options: &Options,
     tools: &Tools,
     row: &Row,
-    outcomes: &mut Vec<Outcome>,
+    outcomes: &Mutex<Vec<Outcome>>,
 ) -> Result<(), Failure> {
-    let (contestants, folder) = (contestants(options, row), folder()?);
-    let (file, hash) = generate(folder.path(), row.size)?;
-    for round in 1..=options.rounds {
-        if !options.is_json {
-            println!("{} (round {round} of {})", row.story, options.rounds);
-        }
+    let (contestants, folder) = (contestants(options, row), files::folder()?);
+    let (whole, pieces) = files::generate(folder.path(), row)?;
+    if !options.is_json {
+        println!("{}: {}", row.name, row.story);
+    }
+    for (round, seed) in
+        (1..=options.rounds).flat_map(|round| (1..=row.seeds).map(move |seed| (round, seed)))
+    {
+        let row = &row.with_seed(seed);
         let mut raw = None;
         for contestant in &contestants {
             let scratch = tempfile::tempdir_in(folder.path())?;
             let task = Task {
                 tools,
                 row,
-                file: file.clone(),
-                hash: hash.clone(),
+                seed,
+                whole: whole.clone(),
+                pieces: pieces.clone(),
                 scratch: scratch.path().to_owned(),
             };
             let outcome = row_run::run(&task, *contestant)
-                .unwrap_or_else(|why| not_run(row, *contestant, &why));
+                .unwrap_or_else(|why| not_run(&task, *contestant, &why));
             if *contestant == Contestant::Raw && outcome.verdict.is_done() {
                 raw = Some(outcome.wall);
             }
             match options.is_json {
-                true => println!("{}", table::json(&outcome, round, raw)),
-                false => println!("{}", table::line(&outcome)),
+                true => println!("{}", table::json(row, &outcome, round, raw)),
+                false => println!("{}", table::line(row, &outcome)),
             }
-            outcomes.push(outcome);
+            lock(outcomes).push(outcome);
         }
     }
     Ok(())
@@ -191,61 +248,19 @@ fn contestants(options: &Options, row: &Row) -> Vec<Contestant> {
 }
 
 /// A run that did not come about.
-fn not_run(row: &Row, contestant: Contestant, why: &Failure) -> Outcome {
+fn not_run(task: &Task, contestant: Contestant, why: &Failure) -> Outcome {
     Outcome {
-        row: row.name,
+        row: task.row.name,
         contestant,
+        seed: task.seed,
         verdict: Verdict::NotRun(why.to_string()),
         wall: Duration::ZERO,
         body_bytes: None,
-        size: row.size,
+        size: task.row.size,
         cpu_s: 0.0,
         memory_mib: 0.0,
-        faults: Vec::new(),
+        more: More::default(),
     }
-}
-
-/// A folder for one row's file. Its name says whose it is: what benches that were killed have left
-/// is removed.
-fn folder() -> Result<tempfile::TempDir, Failure> {
-    const PREFIX: &str = "lines-of-";
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    for entry in fs::read_dir(home)?.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let owner = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split('.').next());
-        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            // Somebody else may be removing it, too.
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-    let prefix = format!("{PREFIX}{}.", std::process::id());
-    Ok(tempfile::Builder::new().prefix(&prefix).tempdir_in(home)?)
-}
-
-/// Writes the file that is sent; every block is another. Gives its path and its hash.
-fn generate(folder: &Path, size: u64) -> Result<(PathBuf, String), Failure> {
-    let path = folder.join("file.bin");
-    let mut file = BufWriter::new(File::create_new(&path)?);
-    let mut hasher = EtagHasher::new();
-    let mut left = usize::try_from(size)?;
-    for block in 1.. {
-        let len = left.min(content::BLOCK);
-        if len == 0 {
-            break;
-        }
-        let bytes = content::bytes(block, len);
-        hasher.update(&bytes);
-        file.write_all(&bytes)?;
-        left -= len;
-    }
-    // On the disk before anything is measured: writing back is no part of an upload.
-    file.into_inner()
-        .map_err(|error| error.into_error())?
-        .sync_all()?;
-    Ok((path, hasher.finish().to_string()))
 }
 
 // ----- the one clock of the bench

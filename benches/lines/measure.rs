@@ -1,7 +1,7 @@
 //! One process from its start to its end: how long, how much processor time, how much memory.
 
-use std::fs;
-use std::io::{Read, Seek};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -17,41 +17,77 @@ const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(1), Duration::fr
 /// Until when a process is young.
 const YOUNG: Duration = Duration::from_secs(5);
 
-/// Most of its words that are kept, in bytes.
-const SAID_MAX: usize = 64 * 1024;
+/// Most of its last words that are kept, in bytes.
+const SAID_MAX: u64 = 64 * 1024;
 
 /// What one process used, and how it ended.
+#[derive(Debug)]
 pub(crate) struct Used {
-    /// Nothing when it had to be stopped.
-    pub(crate) status: Option<ExitStatus>,
+    pub(crate) end: End,
     pub(crate) wall: Duration,
     /// User and system.
     pub(crate) cpu_s: f64,
     /// Peak of resident memory.
     pub(crate) memory_mib: f64,
-    /// Everything it wrote, to either output.
+    /// The last that it wrote, to either output.
     pub(crate) said: String,
 }
 
-/// Runs `command` to its end; stops it when it has not ended after `limit`.
-pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Used, Failure> {
-    let mut said = tempfile::tempfile()?;
+/// How a process ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By itself.
+    Itself(ExitStatus),
+    /// Killed, since it had said what was waited for.
+    Killed,
+    /// Stopped at the limit of time.
+    Stopped,
+}
+
+/// Says whether the process is to be killed now: it hears what the process has written since it was
+/// last asked.
+pub(crate) type KillWhen<'a> = &'a mut dyn FnMut(&str) -> bool;
+
+/// Runs `command` to its end, kills it when `kill_when` says so, and stops it when it has not ended
+/// after `limit`.
+pub(crate) fn run(
+    command: &mut Command,
+    limit: Duration,
+    mut kill_when: Option<KillWhen>,
+) -> Result<Used, Failure> {
+    let mut said = Said::new()?;
     command.stdin(Stdio::null());
-    command.stdout(said.try_clone()?).stderr(said.try_clone()?);
-    let before = cpu_of_ended_children();
+    command.stdout(said.writer()?).stderr(said.writer()?);
     let started = now();
     let mut child = command.spawn()?;
-    let mut memory_mib = 0.0;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break Some(status);
-        }
+    let (mut memory_mib, mut cpu_s) = (0.0, 0.0);
+    let end = loop {
         memory_mib = f64::max(memory_mib, peak_memory_mib(&child).unwrap_or(0.0));
+        let is_over = match state(&child) {
+            Some((is_over, cpu_so_far)) => {
+                cpu_s = f64::max(cpu_s, cpu_so_far);
+                is_over
+            }
+            // Where there is no `/proc`.
+            None => child.try_wait()?.is_some(),
+        };
+        if is_over {
+            break End::Itself(child.wait()?);
+        }
         let age = started.elapsed();
-        if age > limit {
+        let is_due = match &mut kill_when {
+            Some(is_due) => is_due(&said.new_words()?),
+            None => false,
+        };
+        if is_due || age > limit {
             child.kill()?;
-            child.wait()?;
-            break None;
+            let status = child.wait()?;
+            // It may have been faster.
+            break match (status.code(), is_due) {
+                (Some(_), _) => End::Itself(status),
+                (None, true) => End::Killed,
+                (None, false) => End::Stopped,
+            };
         }
         sleep(if age < YOUNG {
             LOOK_EVERY.0
@@ -60,16 +96,45 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Used, Failur
         });
     };
     let wall = started.elapsed();
-    let mut text = Vec::new();
-    said.rewind()?;
-    said.take(SAID_MAX as u64).read_to_end(&mut text)?;
     Ok(Used {
-        status,
+        end,
         wall,
-        cpu_s: cpu_of_ended_children() - before,
+        cpu_s,
         memory_mib,
-        said: String::from_utf8_lossy(&text).into_owned(),
+        said: said.last_words()?,
     })
+}
+
+/// Both outputs of a process, in a file: a pipe would have to be emptied.
+struct Said {
+    file: tempfile::NamedTempFile,
+    reader: File,
+}
+
+impl Said {
+    fn new() -> io::Result<Self> {
+        let file = tempfile::NamedTempFile::new()?;
+        let reader = file.reopen()?;
+        Ok(Self { file, reader })
+    }
+
+    fn writer(&self) -> io::Result<File> {
+        self.file.as_file().try_clone()
+    }
+
+    /// What was written since it was last asked. A line may come in two pieces.
+    fn new_words(&mut self) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        self.reader.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn last_words(&mut self) -> io::Result<String> {
+        let len = self.reader.seek(SeekFrom::End(0))?;
+        let from = SeekFrom::Start(len.saturating_sub(SAID_MAX));
+        self.reader.seek(from)?;
+        self.new_words()
+    }
 }
 
 /// The high-water mark of a process's resident memory: the kernel keeps it, so only what a process
@@ -81,14 +146,18 @@ fn peak_memory_mib(child: &Child) -> Option<f64> {
     Some(kib / 1024.0)
 }
 
-/// Processor time, user and system, of all children that were waited for, in seconds.
-fn cpu_of_ended_children() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name, in parentheses, may hold anything; from there on, cutime and cstime are the 14th and
-    // 15th field (proc(5): 16 and 17 of all).
-    let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-    let ticks = after.split_whitespace().skip(13).take(2);
-    ticks
+/// Whether a child has ended, and the processor time of all its threads in seconds, user and system.
+/// One that has ended shows its last count until it is waited for: so it is looked at before.
+fn state(child: &Child) -> Option<(bool, f64)> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).ok()?;
+    // The name, in parentheses, may hold anything; from there on, the state is the first field, utime
+    // and stime the 12th and 13th (proc(5): 3, 14 and 15 of all).
+    let (_, after) = stat.rsplit_once(')')?;
+    let mut fields = after.split_whitespace();
+    let is_over = matches!(fields.next()?, "Z" | "X");
+    let ticks = fields.skip(10).take(2);
+    let cpu_s = ticks
         .map(|field| field.parse::<f64>().unwrap_or(0.0) / TICKS_PER_S)
-        .sum()
+        .sum();
+    Some((is_over, cpu_s))
 }

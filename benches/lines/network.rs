@@ -9,18 +9,25 @@
 //! and there is nothing to clean up, and several benches can run beside one another.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Failure;
-use crate::fate::Hop;
+use crate::fate::{Hop, News};
 use crate::hop::{FAR, NEAR, READY};
 
 /// Addresses: the hop's two ends, and the two of the cable behind the router.
 const NEAR_IP: &str = "10.210.0.1";
 const FAR_IP: &str = "10.210.0.2";
 const ROUTER_IP: &str = "10.210.1.1";
-pub(crate) const SERVER_IP: &str = "10.210.1.2";
+
+/// The server's addresses: as many as a row may have hosts.
+pub(crate) const SERVER_IPS: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(10, 210, 1, 2),
+    Ipv4Addr::new(10, 210, 1, 3),
+    Ipv4Addr::new(10, 210, 1, 4),
+];
 
 /// How TCP reacts to loss: what most Linux systems do, whatever this one does.
 pub(crate) const CONGESTION: &str = "cubic";
@@ -122,8 +129,8 @@ impl Drop for Kept {
 pub(crate) struct Network {
     pub(crate) client: Place,
     pub(crate) server: Place,
-    /// What the hop has said of its fault.
-    said: Arc<Mutex<Vec<String>>>,
+    /// What the hop has told.
+    told: Arc<Mutex<Vec<News>>>,
     _processes: [Kept; 4],
 }
 
@@ -143,34 +150,40 @@ impl Network {
         let network = Self {
             client,
             server,
-            said: Arc::default(),
+            told: Arc::default(),
             _processes: [client_keeper, router_keeper, server_keeper, Kept(hop)],
         };
         if next_line(&mut lines)? != READY {
             return Err("the hop has no TUN devices".into());
         }
-        network.listen(lines);
         wire(client, router, server)?;
-        shape_both(router, shape)?;
+        shape_both(router, "add", shape.bits_per_s, shape.queue_bytes)?;
+        network.listen(lines, router);
         Ok(network)
     }
 
-    /// What went wrong on the line, as it was planned.
-    pub(crate) fn said(&self) -> Vec<String> {
-        self.said
+    /// What the hop has told: what went wrong on the line, as it was planned.
+    pub(crate) fn told(&self) -> Vec<News> {
+        self.told
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// Collects what the hop says, for as long as it lives.
-    fn listen(&self, lines: BufReader<ChildStdout>) {
-        let said = Arc::clone(&self.said);
+    /// Hears what the hop tells, for as long as it lives, and lets the rate fall when it says so.
+    fn listen(&self, lines: BufReader<ChildStdout>, router: Place) {
+        let told = Arc::clone(&self.told);
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                said.lock()
+                let mut news = serde_json::from_str(&line).unwrap_or(News::Fault(line));
+                if let News::RateFalls { bits_per_s } = news
+                    && let Err(why) = fall(router, bits_per_s)
+                {
+                    news = News::Fault(format!("the rate does not fall: {why}"));
+                }
+                told.lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .push(line);
+                    .push(news);
             }
         });
     }
@@ -216,12 +229,16 @@ fn wire(client: Place, router: Place, server: Place) -> Result<(), Failure> {
         (client, NEAR, NEAR_IP),
         (router, FAR, FAR_IP),
         (router, "cable", ROUTER_IP),
-        (server, "plug", SERVER_IP),
     ] {
         place.run("ip link set lo up")?;
         place.run(&format!("ip addr add {ip}/24 dev {device}"))?;
         place.run(&format!("ip link set {device} up"))?;
     }
+    server.run("ip link set lo up")?;
+    for ip in SERVER_IPS {
+        server.run(&format!("ip addr add {ip}/24 dev plug"))?;
+    }
+    server.run("ip link set plug up")?;
     for (place, gateway) in [(client, FAR_IP), (server, ROUTER_IP)] {
         place.run(&format!(
             "ip route add default via {gateway} congctl {CONGESTION}"
@@ -230,21 +247,21 @@ fn wire(client: Place, router: Place, server: Place) -> Result<(), Failure> {
     router.run("sysctl -q -w net.ipv4.ip_forward=1")
 }
 
-/// Makes the bottleneck, in both directions.
-fn shape_both(router: Place, shape: &Shape) -> Result<(), Failure> {
-    let Shape {
-        bits_per_s,
-        queue_bytes,
-        ..
-    } = shape;
-    let burst = burst(*bits_per_s);
+/// Makes the bottleneck (`add`), or another of it (`change`), in both directions.
+fn shape_both(router: Place, verb: &str, bits_per_s: u64, queue_bytes: u64) -> Result<(), Failure> {
+    let burst = burst(bits_per_s);
     let limit = burst + queue_bytes;
     for device in [FAR, "cable"] {
         router.run(&format!(
-            "tc qdisc add dev {device} root tbf rate {bits_per_s}bit burst {burst} limit {limit}"
+            "tc qdisc {verb} dev {device} root tbf rate {bits_per_s}bit burst {burst} limit {limit}"
         ))?;
     }
     Ok(())
+}
+
+/// Another rate on a line in use, with a queue of half a second. What waits already goes on waiting.
+fn fall(router: Place, bits_per_s: u64) -> Result<(), Failure> {
+    shape_both(router, "change", bits_per_s, bits_per_s / 16)
 }
 
 /// What `tbf` may send at once: 1 ms of the line's time, since its clock must keep up.

@@ -13,9 +13,13 @@ Rows: those whose name holds one of the words; all without a word.
   --list          what rows there are
   --quick         an eighth of the bytes, haul and raw only
   --rounds N      every row so often; the table has the median (1)
-  --only A,B      these contestants: raw, raw-hashed, haul, curl, python, node
+  --seeds N       so many seeds in the rows where chance decides
+  --only A,B      these contestants: raw, raw-hashed, haul, library, curl, python, node
+  --jobs N        so many rows at once (1): only where no row needs the processor
+  --check         fails when something that must hold does not
   --json          one JSON object per run on stdout, and no table
   --haul PATH     this haul, in place of the one built with the bench
+  --server PATH   the same for the haul whose `serve` is the server
   --haul-flag F   a further flag for `haul put`; may be given several times";
 
 /// What was asked for.
@@ -25,9 +29,13 @@ pub(crate) struct Options {
     pub(crate) is_list: bool,
     pub(crate) is_quick: bool,
     pub(crate) is_json: bool,
+    pub(crate) is_check: bool,
     pub(crate) rounds: u32,
+    pub(crate) seeds: Option<u64>,
+    pub(crate) jobs: usize,
     pub(crate) only: Vec<Contestant>,
     pub(crate) haul: PathBuf,
+    pub(crate) server: PathBuf,
     pub(crate) haul_flags: Vec<String>,
 }
 
@@ -39,9 +47,13 @@ impl Options {
             is_list: false,
             is_quick: false,
             is_json: false,
+            is_check: false,
             rounds: 1,
+            seeds: None,
+            jobs: 1,
             only: Vec::new(),
             haul: env!("CARGO_BIN_EXE_haul").into(),
+            server: env!("CARGO_BIN_EXE_haul").into(),
             haul_flags: Vec::new(),
         };
         while let Some(argument) = arguments.next() {
@@ -52,14 +64,13 @@ impl Options {
                 "--list" => options.is_list = true,
                 "--quick" => options.is_quick = true,
                 "--json" => options.is_json = true,
-                "--rounds" => {
-                    let rounds = value()?
-                        .parse()
-                        .map_err(|error| format!("--rounds: {error}"))?;
-                    options.rounds = std::cmp::max(rounds, 1);
-                }
+                "--check" => options.is_check = true,
+                "--rounds" => options.rounds = count(&value()?)?,
+                "--seeds" => options.seeds = Some(count(&value()?)?),
+                "--jobs" => options.jobs = count(&value()?)?,
                 "--only" => options.only = contestants(&value()?)?,
                 "--haul" => options.haul = value()?.into(),
+                "--server" => options.server = value()?.into(),
                 "--haul-flag" => options.haul_flags.push(value()?),
                 flag if flag.starts_with('-') => return Err(format!("no such option: {flag}")),
                 row => options.rows.push(row.to_owned()),
@@ -76,11 +87,17 @@ impl Options {
     /// Whether a contestant is asked for. Raw always is: it is the measure of the others.
     pub(crate) fn has(&self, contestant: Contestant) -> bool {
         let is_chosen = match self.is_quick && self.only.is_empty() {
-            true => contestant == Contestant::Haul,
+            true => matches!(contestant, Contestant::Haul | Contestant::Library),
             false => self.only.is_empty() || self.only.contains(&contestant),
         };
         contestant == Contestant::Raw || is_chosen
     }
+}
+
+/// A number of at least 1.
+fn count<T: std::str::FromStr + PartialOrd + From<u8>>(text: &str) -> Result<T, String> {
+    let count = text.parse().ok().filter(|count| *count >= T::from(1));
+    count.ok_or(format!("`{text}` is no number from 1 on"))
 }
 
 fn contestants(names: &str) -> Result<Vec<Contestant>, String> {

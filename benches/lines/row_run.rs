@@ -1,18 +1,22 @@
 //! One contestant on one row: the line is made, the server started, the upload measured, and what
 //! is stored is looked at.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use crate::contestant::Contestant;
-use crate::measure::{self, Used};
-use crate::network::{Network, Place, SERVER_IP};
-use crate::rows::Row;
+use crate::fate::News;
+use crate::measure::{self, End, Used};
+use crate::network::{Network, Place, SERVER_IPS};
+use crate::outcome::{More, Outcome, Upload, Verdict};
+use crate::play::{self, Played};
+use crate::row::Row;
 use crate::server::Server;
-use crate::{Failure, Tools};
+use crate::{Failure, Tools, now};
 
 /// Longest part of a contestant's words that a verdict repeats, in characters.
 const WORDS_MAX: usize = 160;
@@ -21,55 +25,28 @@ const WORDS_MAX: usize = 160;
 pub(crate) struct Task<'a> {
     pub(crate) tools: &'a Tools,
     pub(crate) row: &'a Row,
-    /// What is sent, and its hash.
-    pub(crate) file: PathBuf,
-    pub(crate) hash: String,
+    pub(crate) seed: u64,
+    /// The whole file, and the pieces of it that the library sends as files of their own.
+    pub(crate) whole: Sent,
+    pub(crate) pieces: Vec<Sent>,
     /// A folder for what a contestant keeps; fresh for each.
     pub(crate) scratch: PathBuf,
 }
 
-/// What came of it.
+/// A file that is sent.
 #[derive(Clone, Debug)]
-pub(crate) struct Outcome {
-    pub(crate) row: &'static str,
-    pub(crate) contestant: Contestant,
-    pub(crate) verdict: Verdict,
-    pub(crate) wall: Duration,
-    /// Bytes of bodies that the server read; plain sockets have no bodies.
-    pub(crate) body_bytes: Option<u64>,
+pub(crate) struct Sent {
+    pub(crate) path: PathBuf,
+    pub(crate) key: String,
+    pub(crate) hash: String,
     pub(crate) size: u64,
-    pub(crate) cpu_s: f64,
-    pub(crate) memory_mib: f64,
-    /// What went wrong on the line by plan.
-    pub(crate) faults: Vec<String>,
-}
-
-/// How it ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It reported success, and the object is the file.
-    Done,
-    /// It reported a failure: its last words.
-    Failed(String),
-    /// It had to be stopped.
-    Hangs,
-    /// It reported success, and the object is another, or there is none.
-    Wrong,
-    /// The row could not be run.
-    NotRun(String),
-}
-
-impl Verdict {
-    pub(crate) fn is_done(&self) -> bool {
-        *self == Self::Done
-    }
 }
 
 /// The places where the two ends run, and the line between them.
 struct Ends {
     client: Place,
     server: Place,
-    server_ip: &'static str,
+    server_ips: Vec<Ipv4Addr>,
     network: Option<Network>,
 }
 
@@ -80,7 +57,7 @@ impl Ends {
             return Ok(Self {
                 client: here,
                 server: here,
-                server_ip: "127.0.0.1",
+                server_ips: vec![Ipv4Addr::LOCALHOST],
                 network: None,
             });
         };
@@ -88,13 +65,13 @@ impl Ends {
         Ok(Self {
             client: network.client,
             server: network.server,
-            server_ip: SERVER_IP,
+            server_ips: SERVER_IPS[..row.hosts].to_vec(),
             network: Some(network),
         })
     }
 
-    fn said(&self) -> Vec<String> {
-        self.network.as_ref().map(Network::said).unwrap_or_default()
+    fn told(&self) -> Vec<News> {
+        self.network.as_ref().map(Network::told).unwrap_or_default()
     }
 }
 
@@ -116,23 +93,24 @@ fn run_plain(task: &Task, contestant: Contestant) -> Result<Outcome, Failure> {
         false => name.to_owned(),
     };
     let mut command = ends.server.command(&program);
-    command.args(["--role", &role("sink"), &format!("{}:0", ends.server_ip)]);
+    let address = format!("{}:0", ends.server_ips[0]);
+    command.args(["--role", &role("sink"), &address]);
     let (mut sink, address) = listening(command)?;
     let mut command = ends.client.command(&program);
     command
         .args(["--role", &role("send")])
-        .arg(&task.file)
+        .arg(&task.whole.path)
         .arg(address);
-    let used = measure::run(&mut command, task.row.limit())?;
+    let used = measure::run(&mut command, task.row.limit(), None)?;
     // It may wait for a sender that is gone.
     let _ = sink.0.kill();
     sink.0.wait()?;
-    let verdict = match used.status {
-        None => Verdict::Hangs,
-        Some(status) if status.success() => Verdict::Done,
-        Some(_) => Verdict::Failed(last_words(&used.said)),
+    let verdict = ended(&used).unwrap_or(Verdict::Done);
+    let more = More {
+        news: ends.told(),
+        ..More::default()
     };
-    Ok(outcome(task, contestant, verdict, &used, None, Vec::new()))
+    Ok(outcome(task, contestant, verdict, &used, None, more))
 }
 
 /// Starts a program that says on its first line where it listens.
@@ -152,21 +130,30 @@ fn listening(
 /// An upload to the dev server.
 fn run_upload(task: &Task, contestant: Contestant) -> Result<Outcome, Failure> {
     let ends = Ends::of(task.row)?;
-    let plan = write_plan(task)?;
-    let server = Server::start(task.tools, ends.server, ends.server_ip, plan.as_deref())?;
-    let mut command = contestant.command(task, ends.client, &server)?;
-    let used = measure::run(&mut command, task.row.limit())?;
-    let body_bytes = server.body_bytes()?;
-    let verdict = match used.status {
-        None => Verdict::Hangs,
-        Some(status) if !status.success() => Verdict::Failed(last_words(&used.said)),
-        Some(_) => {
-            let stored = server.stored(task.tools, &task.scratch)?;
-            match stored == Some((task.hash.clone(), task.row.size)) {
-                true => Verdict::Done,
-                false => Verdict::Wrong,
-            }
-        }
+    let plan = first_plan(task)?;
+    let server = Server::start(task.tools, ends.server, &ends.server_ips, plan.as_deref())?;
+    let (stop, stopped) = channel::<()>();
+    let Played {
+        used,
+        sent,
+        body_bytes,
+        second_body_bytes,
+        kills,
+    } = std::thread::scope(|scope| {
+        scope.spawn(|| follow_plans(task.row, &server, stopped));
+        let played = play::upload(task, contestant, ends.client, &server);
+        drop(stop);
+        played
+    })?;
+    let verdict = match ended(&used) {
+        Some(verdict) => verdict,
+        None => stored(task, &server, &sent)?,
+    };
+    let more = More {
+        news: ends.told(),
+        second_body_bytes,
+        kills,
+        uploads: uploads(&used.said),
     };
     Ok(outcome(
         task,
@@ -174,20 +161,66 @@ fn run_upload(task: &Task, contestant: Contestant) -> Result<Outcome, Failure> {
         verdict,
         &used,
         Some(body_bytes),
-        ends.said(),
+        more,
     ))
 }
 
-/// The row's fault plan as a file, if it has one.
-fn write_plan(task: &Task) -> Result<Option<PathBuf>, Failure> {
-    if task.row.body_fault.is_empty() {
-        return Ok(None);
+/// Whether everything is there as it was sent.
+fn stored(task: &Task, server: &Server, sent: &[Sent]) -> Result<Verdict, Failure> {
+    for file in sent {
+        let stored = server.stored(task.tools, &task.scratch, &file.key)?;
+        if stored != Some((file.hash.clone(), file.size)) {
+            return Ok(Verdict::Wrong);
+        }
     }
-    let path: &Path = &task.scratch.join("faults.toml");
-    let operations = r#"operation = ["mkblk", "bput", "part", "form"]"#;
-    let plan = format!("[[fault]]\n{operations}\n{}\n", task.row.body_fault);
-    File::create(path)?.write_all(plan.as_bytes())?;
-    Ok(Some(path.to_owned()))
+    Ok(Verdict::Done)
+}
+
+/// The fault plan that holds from the start, as a file.
+fn first_plan(task: &Task) -> Result<Option<PathBuf>, Failure> {
+    let Some((_, plan)) = task.row.plans.iter().find(|(from_s, _)| *from_s == 0) else {
+        return Ok(None);
+    };
+    let path = task.scratch.join("faults.toml");
+    std::fs::write(&path, plan)?;
+    Ok(Some(path))
+}
+
+/// Gives the server the later plans when their time has come, until the upload has ended.
+#[expect(
+    clippy::print_stderr,
+    reason = "a row that is not what it says must be seen"
+)]
+fn follow_plans(row: &Row, server: &Server, stopped: Receiver<()>) {
+    let started = now();
+    for (from_s, plan) in row.plans.iter().filter(|(from_s, _)| *from_s > 0) {
+        let due = Duration::from_secs(*from_s).saturating_sub(started.elapsed());
+        // Nothing is ever sent: it is over when the sender is gone.
+        let is_over =
+            stopped.recv_timeout(due) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected);
+        if is_over {
+            return;
+        }
+        if let Err(why) = server.follow(plan) {
+            eprintln!("{}: the server does not follow its plan: {why}", row.name);
+        }
+    }
+}
+
+/// What the library's uploads have said.
+fn uploads(said: &str) -> Vec<Upload> {
+    said.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// The verdict, unless it ended well as far as it knows.
+fn ended(used: &Used) -> Option<Verdict> {
+    match used.end {
+        End::Itself(status) if status.success() => None,
+        End::Itself(_) => Some(Verdict::Failed(last_words(&used.said))),
+        End::Killed | End::Stopped => Some(Verdict::Hangs),
+    }
 }
 
 fn outcome(
@@ -196,18 +229,19 @@ fn outcome(
     verdict: Verdict,
     used: &Used,
     body_bytes: Option<u64>,
-    faults: Vec<String>,
+    more: More,
 ) -> Outcome {
     Outcome {
         row: task.row.name,
         contestant,
+        seed: task.seed,
         verdict,
         wall: used.wall,
         body_bytes,
         size: task.row.size,
         cpu_s: used.cpu_s,
         memory_mib: used.memory_mib,
-        faults,
+        more,
     }
 }
 

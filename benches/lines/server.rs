@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use crate::network::Place;
 use crate::{Failure, Tools};
 
-/// The bucket and the key of every upload here.
+/// The bucket of every upload here, and the key of the only one where nothing else is said.
 pub(crate) const BUCKET: &str = "bench-bucket";
 pub(crate) const KEY: &str = "folder/file.bin";
 
@@ -26,22 +26,26 @@ pub(crate) struct Server {
     place: Place,
     /// Kept, so that the server never writes into a closed pipe.
     _stdout: BufReader<ChildStdout>,
-    pub(crate) url: String,
+    /// One for every host. The last is well in every row.
+    pub(crate) urls: Vec<String>,
     pub(crate) access_key: String,
     pub(crate) secret_key: String,
 }
 
 impl Server {
-    /// Starts one at `ip`, in `place`, which follows the fault plan in the file, if there is one.
+    /// Starts one in `place`, with a host at each of `ips`, which follows the fault plan in the file,
+    /// if there is one: a control call would count as a connection.
     pub(crate) fn start(
         tools: &Tools,
         place: Place,
-        ip: &str,
+        ips: &[Ipv4Addr],
         faults: Option<&Path>,
     ) -> Result<Self, Failure> {
-        let mut command = place.command(&tools.haul);
+        let mut command = place.command(&tools.server);
         command.args(["serve", "--json", "--discard", "--bucket", BUCKET]);
-        command.args(["--listen", &format!("{ip}:0")]);
+        for ip in ips {
+            command.args(["--listen", &format!("{ip}:0")]);
+        }
         if let Some(plan) = faults {
             command.arg("--faults").arg(plan);
         }
@@ -58,23 +62,46 @@ impl Server {
         let event: Value = serde_json::from_str(&line)
             .map_err(|_| format!("the dev server does not start; it says `{line}`"))?;
         let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        let others = event["other_urls"].as_array().into_iter().flatten();
+        let others = others.filter_map(|url| url.as_str().map(str::to_owned));
         Ok(Self {
             child,
             place,
             _stdout: stdout,
-            url: text("url"),
+            urls: [text("url")].into_iter().chain(others).collect(),
             access_key: text("access_key"),
             secret_key: text("secret_key"),
         })
     }
 
-    /// Bytes of bodies that it has read.
-    pub(crate) fn body_bytes(&self) -> Result<u64, Failure> {
-        // It hears such calls from its own machine only: from inside its namespace.
+    /// The host that is well.
+    pub(crate) fn url(&self) -> &str {
+        self.urls.last().map_or("", String::as_str)
+    }
+
+    /// Follows this fault plan from now on.
+    pub(crate) fn follow(&self, plan: &str) -> Result<(), Failure> {
+        self.control("PUT faults", plan).map(|_| ())
+    }
+
+    /// What a control call gives. The server hears such calls from its own machine only: from inside
+    /// its namespace.
+    fn control(&self, call: &str, body: &str) -> Result<Value, Failure> {
         let program = std::env::current_exe()?;
         let mut command = self.place.command(program);
-        let output = command.args(["--role", "ask", &self.url]).output()?;
-        let seen: Value = serde_json::from_slice(&output.stdout)?;
+        let output = command
+            .args(["--role", "ask", self.url(), call, body])
+            .stdin(Stdio::null())
+            .output()?;
+        match output.status.success() {
+            true => Ok(serde_json::from_slice(&output.stdout)?),
+            false => Err(String::from_utf8_lossy(&output.stderr).trim().into()),
+        }
+    }
+
+    /// Bytes of bodies that it has read.
+    pub(crate) fn body_bytes(&self) -> Result<u64, Failure> {
+        let seen = self.control("GET requests", "")?;
         let operations = seen["operations"].as_object().ok_or("no counters")?;
         let counts = operations.values();
         Ok(counts
@@ -82,16 +109,20 @@ impl Server {
             .sum())
     }
 
-    /// The hash and the size of what is stored, if anything is.
+    /// The hash and the size of what is stored under the key, if anything is.
     pub(crate) fn stored(
         &self,
         tools: &Tools,
         state: &Path,
+        key: &str,
     ) -> Result<Option<(String, u64)>, Failure> {
-        let mut command = self.place.command(&tools.haul);
-        command.args(["stat", "--json", &format!("kodo://{BUCKET}/{KEY}")]);
+        let mut command = self.place.command(&tools.server);
+        command.args(["stat", "--json", &format!("kodo://{BUCKET}/{key}")]);
         self.give_keys(&mut command);
-        command.env("HOME", state).stdin(Stdio::null());
+        command
+            .env("HAUL_ENDPOINT", self.url())
+            .env("HOME", state)
+            .stdin(Stdio::null());
         let output = command.output()?;
         if !output.status.success() {
             return Ok(None);
@@ -105,7 +136,7 @@ impl Server {
     pub(crate) fn give_keys(&self, command: &mut std::process::Command) {
         command
             .env_remove("HAUL_CONFIG")
-            .env("HAUL_ENDPOINT", &self.url)
+            .env("HAUL_ENDPOINT", self.urls.join(","))
             .env("HAUL_ACCESS_KEY", &self.access_key)
             .env("HAUL_SECRET_KEY", &self.secret_key);
     }
@@ -119,10 +150,11 @@ impl Drop for Server {
     }
 }
 
-/// Prints the counters of the server at `url`, which hears only callers whose address is this
-/// machine's own: 127.0.0.1, wherever the server listens.
+/// Makes a control call, such as `GET requests`, to the server at `url`, and prints the answer. The
+/// server hears only callers whose address is this machine's own: 127.0.0.1, wherever it listens.
 #[expect(clippy::print_stdout, reason = "the answer is for the bench")]
-pub(crate) fn ask(url: &str) -> Result<(), Failure> {
+pub(crate) fn ask(url: &str, call: &str, body: &str) -> Result<(), Failure> {
+    let (method, name) = call.split_once(' ').ok_or("no call")?;
     let address: SocketAddr = url
         .trim_start_matches("http://")
         .trim_end_matches('/')
@@ -134,11 +166,16 @@ pub(crate) fn ask(url: &str) -> Result<(), Failure> {
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     write!(
         stream,
-        "GET /.haul/control/requests HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "{method} /.haul/control/{name} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let (_, body) = answer.split_once("\r\n\r\n").ok_or("a cut answer")?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("a cut answer")?;
+    if !head.starts_with("HTTP/1.1 200") {
+        return Err(body.into());
+    }
     println!("{body}");
     Ok(())
 }

@@ -4,93 +4,129 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::contestant::Contestant;
-use crate::row_run::{Outcome, Verdict};
-use crate::rows::Row;
+use crate::bounds::{Summary, is_judged};
+use crate::outcome::{Outcome, Verdict};
+use crate::row::Row;
 
 /// One run as JSON. `raw` is the wall of the plain socket in the same round.
-pub(crate) fn json(outcome: &Outcome, round: u32, raw: Option<Duration>) -> Value {
+pub(crate) fn json(row: &Row, outcome: &Outcome, round: u32, raw: Option<Duration>) -> Value {
+    let seconds = |time: Duration| time.as_secs_f64();
     json!({
         "row": outcome.row,
         "contestant": outcome.contestant.name(),
         "round": round,
+        "seed": outcome.seed,
         "verdict": word(&outcome.verdict),
         "message": message(&outcome.verdict),
         "wall_s": outcome.wall.as_secs_f64(),
-        "raw_s": raw.map(|raw| raw.as_secs_f64()),
+        "raw_s": raw.map(seconds),
+        "possible_s": raw.map(|raw| seconds(row.possible(raw))),
         "body_bytes": outcome.body_bytes,
+        "second_body_bytes": outcome.more.second_body_bytes,
         "size": outcome.size,
         "cpu_s": outcome.cpu_s,
         "memory_mib": outcome.memory_mib,
-        "faults": outcome.faults,
+        "back_s": outcome.more.back().map(seconds),
+        "kills": outcome.more.kills,
+        "uploads": outcome.more.uploads,
+        "faults": outcome.more.news,
     })
 }
 
 /// One run as a line for people.
-pub(crate) fn line(outcome: &Outcome) -> String {
+pub(crate) fn line(row: &Row, outcome: &Outcome) -> String {
+    let seed = match row.seeds {
+        1 => String::new(),
+        _ => format!("seed {} ", outcome.seed),
+    };
     let mut line = format!(
-        "  {:<10} {:<9} {:8.2} s  sent {}  {}",
+        "  {:<14} {:<10} {seed}{:<8} {:8.2} s  sent {}  {}",
+        row.name,
         outcome.contestant.name(),
         word(&outcome.verdict),
         outcome.wall.as_secs_f64(),
-        sent(outcome.body_bytes, outcome.size),
+        share(outcome.body_bytes, outcome.size),
         message(&outcome.verdict),
     );
-    if !outcome.faults.is_empty() {
-        line += &format!("  [{}]", outcome.faults.join(", "));
+    if outcome.more.second_body_bytes.is_some() {
+        let second = share(outcome.more.second_body_bytes, outcome.size);
+        line += &format!(" the second {second}");
+    }
+    let words = outcome.more.words();
+    if !words.is_empty() {
+        line += &format!("  [{words}]");
     }
     line.trim_end().to_owned()
 }
 
-/// The table, in Markdown: for every row and contestant the median of its rounds.
+/// The table, in Markdown: every row and contestant with all its runs as one. The last column says
+/// of haul whether what must hold does.
 pub(crate) fn table(rows: &[Row], outcomes: &[Outcome]) -> String {
     let mut table = String::from(
-        "| line | who | verdict | wall, s | wall ÷ raw | body ÷ size | CPU, s | peak MiB |\n\
-         | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |\n",
+        "| line | who | verdict | wall, s | wall ÷ possible | extra, s | body ÷ size | CPU, s | peak MiB | holds |\n\
+         | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n",
     );
     for row in rows {
         let mut story = row.story;
         for contestant in row.contestants {
-            let runs: Vec<&Outcome> = outcomes
-                .iter()
-                .filter(|outcome| outcome.row == row.name && outcome.contestant == *contestant)
-                .collect();
-            if runs.is_empty() {
-                continue;
+            if let Some(summary) = Summary::new(row, *contestant, outcomes) {
+                table += &cells(row, story, &summary);
+                // A row's story stands on its first line only.
+                story = "";
             }
-            table += &cells(story, &runs, raw_wall(row, outcomes));
-            // A row's story stands on its first line only.
-            story = "";
         }
     }
     table
 }
 
+/// What does not hold, one line each.
+pub(crate) fn misses(rows: &[Row], outcomes: &[Outcome]) -> Vec<String> {
+    let mut misses = Vec::new();
+    for row in rows {
+        for contestant in row.contestants.iter().filter(|one| is_judged(**one)) {
+            if let Some(summary) = Summary::new(row, *contestant, outcomes) {
+                let name = contestant.name();
+                let said = summary.misses(&row.must);
+                misses.extend(
+                    said.iter()
+                        .map(|miss| format!("{}, {name}: {miss}", row.name)),
+                );
+            }
+        }
+    }
+    misses
+}
+
 /// One line of the table.
-fn cells(story: &str, runs: &[&Outcome], raw: Option<f64>) -> String {
-    let one = |value: &dyn Fn(&Outcome) -> f64| median(runs.iter().map(|run| value(run)));
-    let wall = one(&|run| run.wall.as_secs_f64());
-    let is_whole = runs.iter().all(|run| run.verdict.is_done());
-    // The wall of a failure is no achievement.
-    let ratio = match raw {
-        Some(raw) if is_whole => format!("{:.3}", wall / raw),
-        _ => "–".to_owned(),
+fn cells(row: &Row, story: &str, summary: &Summary) -> String {
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or("–".to_owned(), |value| format!("{value:.digits$}"))
     };
-    let size = runs[0].size;
-    let body = runs[0]
-        .body_bytes
-        .map(|_| one(&|run| run.body_bytes.unwrap_or(0) as f64) as u64);
+    let (ratio, extra) = summary.against_possible().unzip();
+    let mut body = number(summary.body, 3);
+    if summary.second_body.is_some() {
+        body += &format!(", then {}", number(summary.second_body, 3));
+    }
+    let contestant = summary.runs[0].contestant;
+    let misses = summary.misses(&row.must);
+    let holds = match (is_judged(contestant) && !row.must.is_empty(), &misses[..]) {
+        (false, _) => String::new(),
+        (true, []) => "yes".to_owned(),
+        (true, misses) => format!("NO: {}", misses.join(", ")),
+    };
     format!(
-        "| {story} | {} | {} | {wall:.1} | {ratio} | {} | {:.2} | {:.1} |\n",
-        runs[0].contestant.name(),
-        verdicts(runs),
-        sent(body, size),
-        one(&|run| run.cpu_s),
-        one(&|run| run.memory_mib),
+        "| {story} | {} | {} | {:.1} | {} | {} | {body} | {:.2} | {:.1} | {holds} |\n",
+        contestant.name(),
+        verdicts(&summary.runs),
+        summary.wall_s,
+        number(ratio, 3),
+        number(extra, 1),
+        summary.cpu_s,
+        summary.memory_mib,
     )
 }
 
-/// The verdict of all rounds, which may differ.
+/// The verdict of all runs, which may differ.
 fn verdicts(runs: &[&Outcome]) -> String {
     let mut words: Vec<(&str, usize)> = Vec::new();
     for run in runs {
@@ -111,28 +147,7 @@ fn verdicts(runs: &[&Outcome]) -> String {
     }
 }
 
-/// The median wall of the plain socket, when it came through.
-fn raw_wall(row: &Row, outcomes: &[Outcome]) -> Option<f64> {
-    let walls: Vec<f64> = outcomes
-        .iter()
-        .filter(|outcome| outcome.row == row.name && outcome.contestant == Contestant::Raw)
-        .filter(|outcome| outcome.verdict.is_done())
-        .map(|outcome| outcome.wall.as_secs_f64())
-        .collect();
-    (!walls.is_empty()).then(|| median(walls.into_iter()))
-}
-
-/// The middle one; of an even number the lower of both.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
-        .get(values.len().saturating_sub(1) / 2)
-        .copied()
-        .unwrap_or(f64::NAN)
-}
-
-fn sent(body_bytes: Option<u64>, size: u64) -> String {
+fn share(body_bytes: Option<u64>, size: u64) -> String {
     body_bytes.map_or("–".to_owned(), |bytes| {
         format!("{:.3}", bytes as f64 / size as f64)
     })

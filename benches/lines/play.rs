@@ -1,0 +1,176 @@
+//! How an upload is run: once, killed and run again, or twice.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::Failure;
+use crate::contestant::Contestant;
+use crate::measure::{self, End, Used};
+use crate::network::Place;
+use crate::row::Play;
+use crate::row_run::{Sent, Task};
+use crate::server::Server;
+
+/// An upload that has been run.
+pub(crate) struct Played {
+    /// Of all processes together; of the first of two uploads, unless the second has failed.
+    pub(crate) used: Used,
+    /// What must be stored now.
+    pub(crate) sent: Vec<Sent>,
+    /// Bytes of bodies that the server read, of the second of two uploads apart.
+    pub(crate) body_bytes: u64,
+    pub(crate) second_body_bytes: Option<u64>,
+    /// Bytes that were acknowledged when it was killed.
+    pub(crate) kills: Vec<u64>,
+}
+
+/// Uploads what the row says, as it says.
+pub(crate) fn upload(
+    task: &Task,
+    contestant: Contestant,
+    place: Place,
+    server: &Server,
+) -> Result<Played, Failure> {
+    match (contestant, task.row.play) {
+        (Contestant::Haul, Play::Killed(at)) => killed(task, place, server, at),
+        (Contestant::Haul, Play::Twice) => twice(task, place, server),
+        _ => once(task, contestant, place, server),
+    }
+}
+
+fn once(
+    task: &Task,
+    contestant: Contestant,
+    place: Place,
+    server: &Server,
+) -> Result<Played, Failure> {
+    let sent = match contestant {
+        Contestant::Library => task.pieces.clone(),
+        _ => vec![task.whole.clone()],
+    };
+    let mut command = contestant.command(task, &sent, place, server)?;
+    let used = measure::run(&mut command, task.row.limit(), None)?;
+    Ok(Played {
+        used,
+        sent,
+        body_bytes: server.body_bytes()?,
+        second_body_bytes: None,
+        kills: Vec::new(),
+    })
+}
+
+/// One upload after the other, of the same bytes under another key; both with the same state.
+fn twice(task: &Task, place: Place, server: &Server) -> Result<Played, Failure> {
+    let mut first = once(task, Contestant::Haul, place, server)?;
+    if !is_well(&first.used) {
+        return Ok(first);
+    }
+    let again = Sent {
+        key: format!("{}-again", task.whole.key),
+        ..task.whole.clone()
+    };
+    let second = vec![again.clone()];
+    let mut command = Contestant::Haul.command(task, &second, place, server)?;
+    let used = measure::run(&mut command, task.row.limit(), None)?;
+    first.second_body_bytes = Some(server.body_bytes()?.saturating_sub(first.body_bytes));
+    first.sent.push(again);
+    if !is_well(&used) {
+        first.used = used;
+    }
+    Ok(first)
+}
+
+/// Killed at each of these shares, given in per cent, and run again until it is done.
+fn killed(task: &Task, place: Place, server: &Server, at: &[u64]) -> Result<Played, Failure> {
+    let sent = vec![task.whole.clone()];
+    let mut kills = Vec::new();
+    let mut all: Option<Used> = None;
+    loop {
+        let mut command = Contestant::Haul.command(task, &sent, place, server)?;
+        command.arg("--json");
+        let mut progress = Progress::default();
+        let due = at.get(kills.len()).map(|share| {
+            // Another seed, another moment: 2 % to either side.
+            let share = (share + task.seed % 5).saturating_sub(2);
+            task.row.size * share / 100
+        });
+        let mut is_due = |said: &str| due.is_some_and(|due| progress.hear(said) >= due);
+        let used = measure::run(&mut command, task.row.limit(), Some(&mut is_due))?;
+        let is_killed = used.end == End::Killed;
+        all = Some(match all {
+            Some(before) => added(before, used),
+            None => used,
+        });
+        if is_killed {
+            kills.push(progress.acknowledged_bytes);
+            continue;
+        }
+        return Ok(Played {
+            used: all.ok_or("never run")?,
+            sent,
+            body_bytes: server.body_bytes()?,
+            second_body_bytes: None,
+            kills,
+        });
+    }
+}
+
+/// Two processes as one.
+fn added(before: Used, after: Used) -> Used {
+    Used {
+        wall: before.wall + after.wall,
+        cpu_s: before.cpu_s + after.cpu_s,
+        memory_mib: f64::max(before.memory_mib, after.memory_mib),
+        ..after
+    }
+}
+
+fn is_well(used: &Used) -> bool {
+    matches!(used.end, End::Itself(status) if status.success())
+}
+
+/// How far `haul put --json` is, by what it says.
+#[derive(Default)]
+struct Progress {
+    /// A line that has not come whole yet.
+    rest: String,
+    acknowledged_bytes: u64,
+}
+
+impl Progress {
+    /// Bytes that are acknowledged, after these words too.
+    fn hear(&mut self, said: &str) -> u64 {
+        self.rest += said;
+        while let Some((line, rest)) = self.rest.split_once('\n') {
+            if let Ok(event) = serde_json::from_str::<Value>(line)
+                && let Some(bytes) = event["acknowledged_bytes"].as_u64()
+                && event["event"] == "progress"
+            {
+                self.acknowledged_bytes = bytes;
+            }
+            self.rest = rest.to_owned();
+        }
+        self.acknowledged_bytes
+    }
+}
+
+/// A command that names the library's uploads, as the bench's own role reads it.
+pub(crate) fn library_command(
+    task: &Task,
+    sent: &[Sent],
+    place: Place,
+) -> Result<Command, Failure> {
+    let mut command = place.command(std::env::current_exe()?);
+    let order = match task.row.play {
+        Play::AtOnce(_) => "at-once",
+        _ => "in-turn",
+    };
+    command
+        .args(["--role", "uploads", order])
+        .arg(&task.scratch);
+    for file in sent {
+        command.arg(&file.key).arg(&file.path);
+    }
+    Ok(command)
+}
