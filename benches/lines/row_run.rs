@@ -1,7 +1,8 @@
 //! One contestant on one row: the line is made, the server started, the upload measured, and what
 //! is stored is looked at.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Stdio};
@@ -182,7 +183,7 @@ fn first_plan(task: &Task) -> Result<Option<PathBuf>, Failure> {
         return Ok(None);
     };
     let path = task.scratch.join("faults.toml");
-    std::fs::write(&path, plan)?;
+    File::create(&path)?.write_all(plan.as_bytes())?;
     Ok(Some(path))
 }
 

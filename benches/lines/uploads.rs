@@ -14,7 +14,6 @@ use crate::{Failure, now};
 /// Uploads `files`, each a key and a path, one after the other or at once, to the server that the
 /// environment names as it does for `haul`. Prints each one's [`Upload`] as it ends.
 pub(crate) fn run(order: &str, state_dir: &Path, files: &[String]) -> Result<(), Failure> {
-    let variable = |name: &str| std::env::var(name).map_err(|_| format!("there is no {name}"));
     let (access_key, secret_key) = (variable("HAUL_ACCESS_KEY")?, variable("HAUL_SECRET_KEY")?);
     let endpoints = variable("HAUL_ENDPOINT")?;
     let mut builder = Uploader::builder()
@@ -51,6 +50,14 @@ pub(crate) fn run(order: &str, state_dir: &Path, files: &[String]) -> Result<(),
         true => Ok(()),
         false => Err(failures.join("; ").into()),
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a role is told as the program is: secrets in the environment only"
+)]
+fn variable(name: &str) -> Result<String, String> {
+    std::env::var(name).map_err(|_| format!("there is no {name}"))
 }
 
 /// One upload, and how it went.
