@@ -45,6 +45,8 @@ pub(crate) enum LineFault {
 pub(crate) enum News {
     /// The fault has come: in words, and once.
     Fault(String),
+    /// A connection is reset: every one is told.
+    Reset { after_bytes: u64 },
     /// The rate falls now.
     RateFalls { bits_per_s: u64 },
     /// A byte passes upwards for the first time since the dead line's return, so long after it.
@@ -153,30 +155,20 @@ impl Fate {
                     self.dead_since.get_or_insert(now);
                 }
                 if let Some(since) = self.dead_since {
-                    let ends = since + Duration::from_millis(ms);
-                    if now < ends {
-                        return self.say("the line is dead", Verdict::Lost);
-                    }
-                    if carries && !self.is_back {
-                        self.is_back = true;
-                        let ms = (now - ends).as_millis() as u64;
-                        self.news = Some(News::Back { ms });
-                    }
+                    return self.dead(since + Duration::from_millis(ms), carries, now);
                 }
             }
             LineFault::Resets { .. } => {
                 if carries && self.carried >= self.next_reset {
                     self.next_reset = self.carried + self.distance();
-                    self.gone.insert(flow);
-                    return self.say("a reset", Verdict::Resets(segment.resets()));
+                    return self.cut(flow, segment);
                 }
             }
             LineFault::CutOff { after_ms } => {
                 let since = self.ages.iter().find(|(other, _)| *other == flow);
                 let is_old = |since: Instant| now - since >= Duration::from_millis(after_ms);
                 if carries && since.is_some_and(|(_, since)| is_old(*since)) {
-                    self.gone.insert(flow);
-                    return self.say("a cut", Verdict::Resets(segment.resets()));
+                    return self.cut(flow, segment);
                 }
             }
             LineFault::Flapping { up_ms, down_ms } => {
@@ -201,6 +193,28 @@ impl Fate {
             }
         }
         Verdict::Passes
+    }
+
+    /// On a line that is dead until `ends`, or was.
+    fn dead(&mut self, ends: Instant, carries: bool, now: Instant) -> Verdict {
+        if now < ends {
+            return self.say("the line is dead", Verdict::Lost);
+        }
+        if carries && !self.is_back {
+            self.is_back = true;
+            let ms = (now - ends).as_millis() as u64;
+            self.news = Some(News::Back { ms });
+        }
+        Verdict::Passes
+    }
+
+    /// Ends a connection.
+    fn cut(&mut self, flow: Flow, segment: &Segment) -> Verdict {
+        self.gone.insert(flow);
+        self.news = Some(News::Reset {
+            after_bytes: self.carried,
+        });
+        Verdict::Resets(segment.resets())
     }
 
     /// What is to be told since the last question.

@@ -77,7 +77,7 @@ impl More {
     pub(crate) fn back(&self) -> Option<Duration> {
         self.news.iter().find_map(|news| match news {
             News::Back { ms } => Some(Duration::from_millis(*ms)),
-            News::Fault(_) | News::RateFalls { .. } => None,
+            News::Fault(_) | News::Reset { .. } | News::RateFalls { .. } => None,
         })
     }
 
@@ -91,8 +91,14 @@ impl More {
     pub(crate) fn words(&self) -> String {
         let s = |ms: u64| ms as f64 / 1_000.0;
         let mut words: Vec<String> = Vec::new();
+        let is_reset = |news: &&News| matches!(news, News::Reset { .. });
+        let resets = self.news.iter().filter(is_reset).count();
+        if resets > 0 {
+            words.push(format!("{resets} resets"));
+        }
         for news in &self.news {
             words.push(match news {
+                News::Reset { .. } => continue,
                 News::Fault(what) => what.clone(),
                 News::RateFalls { bits_per_s } => format!("the rate falls to {bits_per_s} bit/s"),
                 News::Back { ms } => format!("first byte {:.2} s after its return", s(*ms)),
