@@ -148,15 +148,29 @@ fn bench(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// Runs the rows, as many at once as was asked for.
-#[expect(clippy::print_stdout, reason = "to print is what it is for")]
+/// Runs the rows, as many at once as was asked for; those that need the processor one by one.
 fn run_rows(options: &Options, rows: &[Row]) -> Result<Vec<Outcome>, Failure> {
+    let outcomes = Mutex::new(Vec::new());
+    let (fast, slow): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.is_fast());
+    run_at_once(options, &slow, options.jobs, &outcomes)?;
+    run_at_once(options, &fast, 1, &outcomes)?;
+    Ok(outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner))
+}
+
+#[expect(clippy::print_stdout, reason = "to print is what it is for")]
+fn run_at_once(
+    options: &Options,
+    rows: &[&Row],
+    jobs: usize,
+    outcomes: &Mutex<Vec<Outcome>>,
+) -> Result<(), Failure> {
     let tools = Tools {
         haul: options.haul.clone(),
         server: options.server.clone(),
         haul_flags: options.haul_flags.clone(),
     };
-    let outcomes = Mutex::new(Vec::new());
     let waiting = Mutex::new(rows.iter());
     // Children die with the thread that started them: each row keeps its own to its end.
     let work = || -> Result<(), String> {
@@ -166,22 +180,20 @@ fn run_rows(options: &Options, rows: &[Row]) -> Result<Vec<Outcome>, Failure> {
             match row.lacks() {
                 Some(why) => println!("{}: not run: {why}", row.story),
                 None => {
-                    run_row(options, &tools, row, &outcomes).map_err(|why| why.to_string())?;
+                    run_row(options, &tools, row, outcomes).map_err(|why| why.to_string())?;
                 }
             }
         }
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..options.jobs).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
         let ended = threads.into_iter().map(|thread| {
             let ended = thread.join();
             ended.unwrap_or_else(|_| Err("a row has panicked".to_owned()))
         });
         ended.collect::<Result<(), String>>()
     })?;
-    Ok(outcomes
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner))
+    Ok(())
 }
 
 /// A list grows by whole entries: a panic in between leaves nothing half done.

@@ -15,7 +15,7 @@ Rows: those whose name holds one of the words; all without a word.
   --rounds N      every row so often; the table has the median (1)
   --seeds N       so many seeds in the rows where chance decides
   --only A,B      these contestants: raw, raw-hashed, haul, library, curl, python, node
-  --jobs N        so many rows at once (1): only where no row needs the processor
+  --jobs N        so many rows at once (1), but for those that need the processor
   --check         fails when something that must hold does not
   --json          one JSON object per run on stdout, and no table
   --haul PATH     this haul, in place of the one built with the bench

@@ -11,6 +11,10 @@ use crate::possible;
 /// The five that run wherever it is not said otherwise.
 const ALL: &[Contestant] = &[Raw, Haul, Curl, Python, Node];
 
+/// Up to this rate several rows run beside one another on a small machine: at 8 Mbit/s one costs a
+/// twentieth of a processor, bench and hop included (measured).
+const FAST_BITS_PER_S: u64 = 10_000_000;
+
 /// One row: a line, what goes wrong, what is sent, how and by whom, and what must hold.
 #[derive(Clone)]
 pub(crate) struct Row {
@@ -174,6 +178,12 @@ impl Row {
     /// When a contestant is stopped: nothing here takes longer by right.
     pub(crate) fn limit(&self) -> Duration {
         self.possible(self.line_time()) * 2 + Duration::from_secs(180)
+    }
+
+    /// Whether the processor, not the line, may be what is measured when it does other things beside.
+    pub(crate) fn is_fast(&self) -> bool {
+        let rate = self.line.as_ref().map(|line| line.bits_per_s);
+        rate.is_none_or(|rate| rate > FAST_BITS_PER_S)
     }
 
     /// What this machine lacks for it.
