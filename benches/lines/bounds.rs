@@ -19,7 +19,7 @@ pub(crate) enum Must {
     Extra(f64),
     /// Bodies are at most so many times the file.
     Body(f64),
-    /// The same for the second of two uploads.
+    /// The same for the second of two uploads, of whose requests none fails: it knows what passes.
     SecondBody(f64),
     /// A byte passes at most so many seconds after the line's return; the second where the kernel
     /// can limit the time between retransmissions (Linux 6.15).
@@ -40,6 +40,7 @@ pub(crate) struct Summary<'a> {
     pub(crate) possible_s: Option<f64>,
     pub(crate) body: Option<f64>,
     pub(crate) second_body: Option<f64>,
+    pub(crate) second_failed: Option<f64>,
     pub(crate) back_s: Option<f64>,
     pub(crate) silence_s: Option<f64>,
     pub(crate) cpu_s: f64,
@@ -72,7 +73,8 @@ impl<'a> Summary<'a> {
             wall_s: one(&|run| run.wall.as_secs_f64()),
             possible_s: raw.map(|raw| row.possible(raw).as_secs_f64()),
             body: some(&|run| Some(run.body_bytes? as f64 / size)),
-            second_body: some(&|run| Some(run.more.second_body_bytes? as f64 / size)),
+            second_body: some(&|run| Some(run.more.second?.body_bytes as f64 / size)),
+            second_failed: some(&|run| Some(run.more.second?.failed_requests as f64)),
             back_s: some(&|run| Some(run.more.back()?.as_secs_f64())),
             silence_s: some(&|run| Some(run.more.silence()?.as_secs_f64())),
             cpu_s: one(&|run| run.cpu_s),
@@ -116,7 +118,8 @@ impl<'a> Summary<'a> {
             },
             Must::Extra(limit) => at_most("extra s", extra, limit),
             Must::Body(limit) => at_most("body", self.body.map(thousandths), limit),
-            Must::SecondBody(limit) => at_most("second body", self.second_body, limit),
+            Must::SecondBody(limit) => at_most("second body", self.second_body, limit)
+                .or_else(|| at_most("second's failed requests", self.second_failed, 0.0)),
             Must::Back(limit, limit_with_option) => {
                 let has_option = Path::new(RTO_MAX).exists();
                 let limit = if has_option { limit_with_option } else { limit };

@@ -109,7 +109,8 @@ fn play(role: &str, arguments: &[String]) -> Result<(), Failure> {
 #[expect(clippy::print_stdout, reason = "to print is what it is for")]
 fn bench(options: &Options) -> Result<(), Failure> {
     let mut rows = rows::all();
-    rows.retain(|row| options.wants(row.name));
+    let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    rows.retain(|row| options.wants(row.name, &names));
     if options.is_list {
         for row in &rows {
             let each = row.possible(row.line_time()) * row.seeds as u32;

@@ -45,7 +45,7 @@ pub(crate) enum End {
 }
 
 /// Says whether the process is to be killed now: it hears what the process has written since it was
-/// last asked.
+/// last asked, and the rest when it has ended.
 pub(crate) type KillWhen<'a> = &'a mut dyn FnMut(&str) -> bool;
 
 /// Runs `command` to its end, kills it when `kill_when` says so, and stops it when it has not ended
@@ -96,6 +96,9 @@ pub(crate) fn run(
         });
     };
     let wall = started.elapsed();
+    if let Some(hear) = kill_when {
+        hear(&said.new_words()?);
+    }
     Ok(Used {
         end,
         wall,

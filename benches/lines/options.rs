@@ -8,7 +8,7 @@ use crate::contestant::Contestant;
 pub(crate) const USAGE: &str = "\
 cargo bench --bench lines [-- OPTIONS] [ROW]...
 
-Rows: those whose name holds one of the words; all without a word.
+Rows: of that name, else those whose name holds the word; all without a word.
 
   --list          what rows there are
   --quick         an eighth of the bytes, haul and raw only
@@ -79,9 +79,14 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether a row of this name is asked for.
-    pub(crate) fn wants(&self, row: &str) -> bool {
-        self.rows.is_empty() || self.rows.iter().any(|word| row.contains(word.as_str()))
+    /// Whether the row of this name, one of `all`, is asked for: a word that is a row's whole name
+    /// stands for that one only.
+    pub(crate) fn wants(&self, row: &str, all: &[&str]) -> bool {
+        let is_meant = |word: &String| match all.contains(&word.as_str()) {
+            true => row == word,
+            false => row.contains(word.as_str()),
+        };
+        self.rows.is_empty() || self.rows.iter().any(is_meant)
     }
 
     /// Whether a contestant is asked for. Raw always is: it is the measure of the others.

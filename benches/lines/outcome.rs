@@ -29,12 +29,21 @@ pub(crate) struct Outcome {
 pub(crate) struct More {
     /// What went wrong on the line by plan, and when.
     pub(crate) news: Vec<News>,
-    /// Bytes of bodies of the second of two uploads.
-    pub(crate) second_body_bytes: Option<u64>,
+    /// The second of two uploads.
+    pub(crate) second: Option<Second>,
     /// Bytes that were acknowledged when it was killed.
     pub(crate) kills: Vec<u64>,
     /// Each upload of a process with several, in the order of their ends.
     pub(crate) uploads: Vec<Upload>,
+}
+
+/// The second upload of a row that has two.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub(crate) struct Second {
+    /// Bytes of its bodies that the server read.
+    pub(crate) body_bytes: u64,
+    /// Its requests that failed: none, when the first upload has taught what passes.
+    pub(crate) failed_requests: u64,
 }
 
 /// One upload of several in a process.

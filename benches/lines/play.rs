@@ -8,6 +8,7 @@ use crate::Failure;
 use crate::contestant::Contestant;
 use crate::measure::{self, End, Used};
 use crate::network::Place;
+use crate::outcome::Second;
 use crate::row::Play;
 use crate::row_run::{Sent, Task};
 use crate::server::Server;
@@ -18,9 +19,9 @@ pub(crate) struct Played {
     pub(crate) used: Used,
     /// What must be stored now.
     pub(crate) sent: Vec<Sent>,
-    /// Bytes of bodies that the server read, of the second of two uploads apart.
+    /// Bytes of bodies that the server read, without those of a second upload.
     pub(crate) body_bytes: u64,
-    pub(crate) second_body_bytes: Option<u64>,
+    pub(crate) second: Option<Second>,
     /// Bytes that were acknowledged when it was killed.
     pub(crate) kills: Vec<u64>,
 }
@@ -55,7 +56,7 @@ fn once(
         used,
         sent,
         body_bytes: server.body_bytes()?,
-        second_body_bytes: None,
+        second: None,
         kills: Vec::new(),
     })
 }
@@ -72,8 +73,17 @@ fn twice(task: &Task, place: Place, server: &Server) -> Result<Played, Failure> 
     };
     let second = vec![again.clone()];
     let mut command = Contestant::Haul.command(task, &second, place, server)?;
-    let used = measure::run(&mut command, task.row.limit(), None)?;
-    first.second_body_bytes = Some(server.body_bytes()?.saturating_sub(first.body_bytes));
+    command.arg("--json");
+    let mut heard = Heard::default();
+    let mut hear = |said: &str| {
+        heard.hear(said);
+        false
+    };
+    let used = measure::run(&mut command, task.row.limit(), Some(&mut hear))?;
+    first.second = Some(Second {
+        body_bytes: server.body_bytes()?.saturating_sub(first.body_bytes),
+        failed_requests: heard.failed_requests,
+    });
     first.sent.push(again);
     if !is_well(&used) {
         first.used = used;
@@ -89,13 +99,16 @@ fn killed(task: &Task, place: Place, server: &Server, at: &[u64]) -> Result<Play
     loop {
         let mut command = Contestant::Haul.command(task, &sent, place, server)?;
         command.arg("--json");
-        let mut progress = Progress::default();
+        let mut heard = Heard::default();
         let due = at.get(kills.len()).map(|share| {
             // Another seed, another moment: 2 % to either side.
             let share = (share + task.seed % 5).saturating_sub(2);
             task.row.size * share / 100
         });
-        let mut is_due = |said: &str| due.is_some_and(|due| progress.hear(said) >= due);
+        let mut is_due = |said: &str| {
+            heard.hear(said);
+            due.is_some_and(|due| heard.acknowledged_bytes >= due)
+        };
         let used = measure::run(&mut command, task.row.limit(), Some(&mut is_due))?;
         let is_killed = used.end == End::Killed;
         all = Some(match all {
@@ -103,14 +116,14 @@ fn killed(task: &Task, place: Place, server: &Server, at: &[u64]) -> Result<Play
             None => used,
         });
         if is_killed {
-            kills.push(progress.acknowledged_bytes);
+            kills.push(heard.acknowledged_bytes);
             continue;
         }
         return Ok(Played {
             used: all.ok_or("never run")?,
             sent,
             body_bytes: server.body_bytes()?,
-            second_body_bytes: None,
+            second: None,
             kills,
         });
     }
@@ -130,28 +143,37 @@ fn is_well(used: &Used) -> bool {
     matches!(used.end, End::Itself(status) if status.success())
 }
 
-/// How far `haul put --json` is, by what it says.
+/// What `haul put --json` has said.
 #[derive(Default)]
-struct Progress {
+struct Heard {
     /// A line that has not come whole yet.
     rest: String,
     acknowledged_bytes: u64,
+    failed_requests: u64,
 }
 
-impl Progress {
-    /// Bytes that are acknowledged, after these words too.
-    fn hear(&mut self, said: &str) -> u64 {
+impl Heard {
+    /// Hears further words.
+    fn hear(&mut self, said: &str) {
         self.rest += said;
         while let Some((line, rest)) = self.rest.split_once('\n') {
-            if let Ok(event) = serde_json::from_str::<Value>(line)
-                && let Some(bytes) = event["acknowledged_bytes"].as_u64()
-                && event["event"] == "progress"
-            {
-                self.acknowledged_bytes = bytes;
+            if let Ok(event) = serde_json::from_str::<Value>(line) {
+                match event["event"].as_str() {
+                    Some("progress") => {
+                        let bytes = event["acknowledged_bytes"].as_u64();
+                        self.acknowledged_bytes = bytes.unwrap_or(self.acknowledged_bytes);
+                    }
+                    // One that only met a connection that was over counts for nothing.
+                    Some("attempt")
+                        if event["message"].is_string() && event["repeated"] != true =>
+                    {
+                        self.failed_requests += 1;
+                    }
+                    _ => {}
+                }
             }
             self.rest = rest.to_owned();
         }
-        self.acknowledged_bytes
     }
 }
 

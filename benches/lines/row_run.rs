@@ -138,7 +138,7 @@ fn run_upload(task: &Task, contestant: Contestant) -> Result<Outcome, Failure> {
         used,
         sent,
         body_bytes,
-        second_body_bytes,
+        second,
         kills,
     } = std::thread::scope(|scope| {
         scope.spawn(|| follow_plans(task.row, &server, stopped));
@@ -152,7 +152,7 @@ fn run_upload(task: &Task, contestant: Contestant) -> Result<Outcome, Failure> {
     };
     let more = More {
         news: ends.told(),
-        second_body_bytes,
+        second,
         kills,
         uploads: uploads(&used.said),
     };

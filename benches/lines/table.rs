@@ -22,7 +22,7 @@ pub(crate) fn json(row: &Row, outcome: &Outcome, round: u32, raw: Option<Duratio
         "raw_s": raw.map(seconds),
         "possible_s": raw.map(|raw| seconds(row.possible(raw))),
         "body_bytes": outcome.body_bytes,
-        "second_body_bytes": outcome.more.second_body_bytes,
+        "second": outcome.more.second,
         "size": outcome.size,
         "cpu_s": outcome.cpu_s,
         "memory_mib": outcome.memory_mib,
@@ -48,9 +48,10 @@ pub(crate) fn line(row: &Row, outcome: &Outcome) -> String {
         share(outcome.body_bytes, outcome.size),
         message(&outcome.verdict),
     );
-    if outcome.more.second_body_bytes.is_some() {
-        let second = share(outcome.more.second_body_bytes, outcome.size);
-        line += &format!(" the second {second}");
+    if let Some(second) = outcome.more.second {
+        let body = share(Some(second.body_bytes), outcome.size);
+        let failed = second.failed_requests;
+        line += &format!(" the second {body}, {failed} requests failed");
     }
     let words = outcome.more.words();
     if !words.is_empty() {
