@@ -73,7 +73,8 @@ fn twice(task: &Task, place: Place, server: &Server) -> Result<Played, Failure> 
     };
     let second = vec![again.clone()];
     let mut command = Contestant::Haul.command(task, &second, place, server)?;
-    command.arg("--json");
+    // Twice verbose: every request is told.
+    command.args(["--json", "-vv"]);
     let mut heard = Heard::default();
     let mut hear = |said: &str| {
         heard.hear(said);
@@ -143,7 +144,7 @@ fn is_well(used: &Used) -> bool {
     matches!(used.end, End::Itself(status) if status.success())
 }
 
-/// What `haul put --json` has said.
+/// What `haul put --json` has said, with `-vv` of every request.
 #[derive(Default)]
 struct Heard {
     /// A line that has not come whole yet.
