@@ -164,18 +164,20 @@ impl Heard {
                         let bytes = event["acknowledged_bytes"].as_u64();
                         self.acknowledged_bytes = bytes.unwrap_or(self.acknowledged_bytes);
                     }
-                    // One that only met a connection that was over counts for nothing.
-                    Some("attempt")
-                        if event["message"].is_string() && event["repeated"] != true =>
-                    {
-                        self.failed_requests += 1;
-                    }
+                    Some("attempt") if is_failure(&event) => self.failed_requests += 1,
                     _ => {}
                 }
             }
             self.rest = rest.to_owned();
         }
     }
+}
+
+/// Whether a request that is over got no good answer. One that only met a connection that was over
+/// went out again at once, and counts for nothing.
+fn is_failure(attempt: &Value) -> bool {
+    let is_good = |status: u64| (200..300).contains(&status);
+    attempt["repeated"] != true && !attempt["status"].as_u64().is_some_and(is_good)
 }
 
 /// A command that names the library's uploads, as the bench's own role reads it.
