@@ -1,10 +1,10 @@
 //! How an upload is run: once, killed and run again, or twice.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::Failure;
 use crate::contestant::Contestant;
 use crate::measure::{self, End, Used};
 use crate::network::Place;
@@ -12,6 +12,7 @@ use crate::outcome::Second;
 use crate::row::Play;
 use crate::row_run::{Sent, Task};
 use crate::server::Server;
+use crate::{Failure, now};
 
 /// An upload that has been run.
 pub(crate) struct Played {
@@ -101,14 +102,14 @@ fn killed(task: &Task, place: Place, server: &Server, at: &[u64]) -> Result<Play
         let mut command = Contestant::Haul.command(task, &sent, place, server)?;
         command.arg("--json");
         let mut heard = Heard::default();
-        let due = at.get(kills.len()).map(|share| {
-            // Another seed, another moment: 2 % to either side.
-            let share = (share + task.seed % 5).saturating_sub(2);
-            task.row.size * share / 100
-        });
+        let due = at.get(kills.len()).map(|share| task.row.size * share / 100);
+        // Progress is told once a second. Another seed, another moment in between.
+        let wait = Duration::from_millis(200) * (task.seed % 5) as u32;
+        let mut reached = None;
         let mut is_due = |said: &str| {
             heard.hear(said);
-            due.is_some_and(|due| heard.acknowledged_bytes >= due)
+            let is_there = due.is_some_and(|due| heard.acknowledged_bytes >= due);
+            is_there && reached.get_or_insert_with(now).elapsed() >= wait
         };
         let used = measure::run(&mut command, task.row.limit(), Some(&mut is_due))?;
         let is_killed = used.end == End::Killed;
