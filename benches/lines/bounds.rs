@@ -105,7 +105,7 @@ impl<'a> Summary<'a> {
     fn miss(&self, must: Must) -> Option<String> {
         let at_most = |what: &str, value: Option<f64>, limit: f64| match value {
             Some(value) if value <= limit => None,
-            Some(value) => Some(format!("{what} {value:.2} > {limit}")),
+            Some(value) => Some(format!("{what} {value:.3} > {limit}")),
             None => Some(format!("{what} not known")),
         };
         let (ratio, extra) = self.against_possible().unzip();
@@ -113,7 +113,7 @@ impl<'a> Summary<'a> {
             Must::BeDone => None,
             Must::Wall(limit) => at_most("wall", ratio.map(thousandths), limit),
             Must::WallFrom(limit) => match ratio {
-                Some(ratio) if ratio < limit => Some(format!("wall {ratio:.2} < {limit}")),
+                Some(ratio) if ratio < limit => Some(format!("wall {ratio:.3} < {limit}")),
                 _ => None,
             },
             Must::Extra(limit) => at_most("extra s", extra, limit),
