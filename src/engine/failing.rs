@@ -89,7 +89,8 @@ impl Engine {
         let mut wait = if skip {
             Duration::ZERO
         } else {
-            self.backoff.wait(failures, &failure)
+            let troubled = self.budget.since_progress(now);
+            self.backoff.wait(failures, &failure, troubled)
         };
         let left = self.budget.left(now);
         if let Some(asked) = failure.retry_after.filter(|_| !skip && wait > left) {

@@ -62,6 +62,7 @@ use crate::engine::reach::Reach;
 use crate::engine::record::{Announced, Checkpoint, Digest, Record};
 pub(crate) use crate::engine::retry::may_pass;
 use crate::engine::retry::{Backoff, Budget};
+use crate::engine::send::first_lanes;
 use crate::engine::token::Token;
 use crate::engine::watch::Watch;
 
@@ -202,7 +203,11 @@ impl Engine {
             reach: Reach::default(),
             backoff: Backoff::new(job.seed),
             budget: Budget::new(limits.retry_budget),
-            sizer: Sizer::new(job.size, &job.known),
+            sizer: Sizer::new(
+                job.size,
+                &job.known,
+                first_lanes(&layout, job.size, limits.window),
+            ),
             job,
             limits,
             phase: Phase::Beginning(Begin::default()),

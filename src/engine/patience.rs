@@ -178,7 +178,6 @@ impl Engine {
         for (id, work) in &mut self.attempts {
             if whose == Some(*id) || sends(id, work) {
                 work.watch.share += share;
-                work.watch.share_in_motion += share;
             }
         }
     }

@@ -23,9 +23,9 @@ pub const PART_LEN_MAX: u64 = 1024 * MIB;
 /// Shortest v2 part but the last. Source: protocol reference, section 5.7.
 pub const PART_LEN_MIN: u64 = MIB;
 
-/// First segment of a v1 lane on a line not known: loses little on a reset (1.03 × the file at a
+/// First segments of v1 lanes on a line not known, all that begin together: a single one loses little on a reset (1.03 × the file at a
 /// reset every 8 MB), and takes 4 s at 1 Mbit/s. Source: the arithmetic of the design, section 3.
-const SEGMENT_LEN_FIRST: u64 = 128 * KIB;
+const SEGMENT_LEN_FIRST: u64 = 512 * KIB;
 
 /// Shortest segment that pace or a proxy's body limit may lead to: below it the request's head and
 /// round trip weigh more than its body.
@@ -63,7 +63,7 @@ const BREAK_SHARE: u64 = 8;
 
 /// What a line carries between two breaks before that is known: the first break alone, wherever it
 /// comes, makes segments no shorter than those on a line not known.
-const BREAK_DISTANCE_FIRST: u64 = 4 * MIB;
+const BREAK_DISTANCE_FIRST: u64 = 6 * MIB;
 
 /// How many breaks are remembered.
 const BREAK_MEMORY: u64 = 4;
@@ -245,9 +245,11 @@ pub(crate) struct Sizer {
 }
 
 impl Sizer {
-    pub(crate) fn new(size: u64, known: &Known) -> Self {
+    /// For an object of `size` bytes, so many lanes of which begin together.
+    pub(crate) fn new(size: u64, known: &Known, first_lanes: usize) -> Self {
+        let first_lanes = u64::try_from(first_lanes).unwrap_or(1).max(1);
         let mut sizer = Self {
-            next_len: SEGMENT_LEN_FIRST,
+            next_len: (SEGMENT_LEN_FIRST / first_lanes).max(SEGMENT_LEN_MIN),
             limit: known.body_limit.unwrap_or(u64::MAX).max(SEGMENT_LEN_MIN),
             size,
             since_break: 0,

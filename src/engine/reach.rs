@@ -168,19 +168,24 @@ impl Engine {
 
     /// Has the segment of a suspect or lagging attempt raced, if it is time.
     pub(crate) fn doubt(&mut self, now: Moment, attempt: AttemptId) {
-        let Some(work) = self.attempts.get(&attempt) else {
+        if self.twin(attempt).is_some() {
+            return;
+        }
+        let Some(work) = self.attempts.get_mut(&attempt) else {
             return;
         };
         let WorkKind::Segment { lane, len } = work.kind else {
             return;
         };
-        if self.twin(attempt).is_some() {
-            return;
-        }
-        if work.watch.lags(len) {
+        let lags = work.watch.lags(len);
+        let is_suspect = self
+            .attempts
+            .get(&attempt)
+            .is_some_and(|it| self.is_suspect(it));
+        if lags {
             let why = "its connection is far slower than the line";
             self.race(now, attempt, lane, Rival::Lag, why);
-        } else if self.is_suspect(work) && self.line_is_not_to_blame(now) {
+        } else if is_suspect && self.line_is_not_to_blame(now) {
             let why = "its connection is silent";
             self.race(now, attempt, lane, Rival::Silence, why);
         }

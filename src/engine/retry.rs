@@ -11,6 +11,16 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 /// Longest wait between attempts. Source: the same table.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// Nothing went well for so long: it is no single segment's trouble.
+const TROUBLE_MIN: Duration = Duration::from_secs(2);
+
+/// Then a wait is at most this share of that time: who comes back after a short trouble finds nobody
+/// asleep.
+const TROUBLE_SHARE: u32 = 4;
+
+/// What a wait may be in any case, by its doublings.
+const BACKOFF_SHORT: Duration = Duration::from_secs(1);
+
 /// Longest `Retry-After` that is honoured; a longer one is a mistake or an attack. One that is longer
 /// than what is left of the budget ends the upload: to ask earlier would be refused, and to wait
 /// longer is not allowed.
@@ -108,14 +118,24 @@ impl Backoff {
     }
 
     /// How long to wait after `failures` failures in a row (from 1), or as long as the server asked.
-    pub(crate) fn wait(&mut self, failures: u32, failure: &Failure) -> Duration {
+    /// `troubled`: for how long nothing at all went well.
+    pub(crate) fn wait(
+        &mut self,
+        failures: u32,
+        failure: &Failure,
+        troubled: Duration,
+    ) -> Duration {
         if let Some(asked) = failure.retry_after {
             return asked.min(RETRY_AFTER_MAX);
         }
         let doublings = failures.saturating_sub(1).min(16);
-        let ceiling = BACKOFF_FIRST
-            .saturating_mul(1 << doublings)
-            .min(BACKOFF_MAX);
+        let ceiling =
+            BACKOFF_FIRST
+                .saturating_mul(1 << doublings)
+                .min(match troubled < TROUBLE_MIN {
+                    true => BACKOFF_MAX,
+                    false => (troubled / TROUBLE_SHARE).clamp(BACKOFF_SHORT, BACKOFF_MAX),
+                });
         // Full jitter: anywhere between nothing and the ceiling, so that many clients spread out.
         let share = self.next() >> 11;
         ceiling.mul_f64(share as f64 / (1u64 << 53) as f64)
@@ -178,6 +198,11 @@ impl Budget {
         let excused = now.since(since);
         self.last_progress = self.last_progress.after(excused).min(now);
         self.excused_until = now;
+    }
+
+    /// For how long nothing went well.
+    pub(crate) fn since_progress(&self, now: Moment) -> Duration {
+        now.since(self.last_progress)
     }
 
     /// The service is there, whatever it said.

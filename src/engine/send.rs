@@ -2,7 +2,6 @@
 
 use crate::engine::event::{AttemptId, Effect, HostIndex, Lesson, Moment, Notice, RecordId};
 use crate::engine::lane::{Acknowledged, Lane, Step};
-use crate::engine::pace::LANES_START;
 use crate::engine::plan::{Layout, Protocol, Took, Wishes};
 use crate::engine::record::{Digest, Receipt, Record, Seal};
 use crate::engine::retry::{MISMATCHES_MAX, Verdict, verdict};
@@ -21,10 +20,24 @@ const FIRST_LANES: usize = 4;
 
 /// At most one lane in so many is in flight at a time: the last ones of an object do not end together,
 /// and the line is not used fully then.
-const LANES_SHARE: u64 = 4;
+const LANES_SHARE: usize = 4;
 
 /// Failures in a row after which a lane no longer follows the endpoint that its receipt names.
 const NAMED_HOST_FAILURES_MAX: u32 = 2;
+
+/// Lanes that begin before anything is acknowledged: those of v1 share what a single one would risk.
+pub(crate) fn first_lanes(layout: &Layout, size: u64, window: usize) -> usize {
+    match layout.protocol {
+        Protocol::Blocks => FIRST_LANES.min(most_lanes(layout, size)).min(window),
+        Protocol::Parts | Protocol::Form => 1,
+    }
+}
+
+/// Few enough lanes that the last ones of an object end together.
+fn most_lanes(layout: &Layout, size: u64) -> usize {
+    let count = usize::try_from(layout.lane_count(size)).unwrap_or(usize::MAX);
+    (count / LANES_SHARE).clamp(2, LANES_MAX).min(count.max(1))
+}
 
 impl Engine {
     /// Begins segments until the window is full or no lane is due.
@@ -40,26 +53,23 @@ impl Engine {
         }
     }
 
-    /// How many lanes may be in flight now: one until this process has had something acknowledged.
+    /// How many lanes may be in flight now: few until this process has had something acknowledged.
     ///
-    /// A process that is killed again and again then still gets a whole part across each time,
-    /// where lanes side by side would all be lost half-sent.
+    /// A process that is killed again and again then still gets a whole segment across each time,
+    /// where many lanes side by side would all be lost half-sent.
     fn window_now(&self) -> usize {
         if self.has_acknowledged || self.attempts.values().any(Work::is_soon_over) {
             self.window()
-        } else if self.layout.protocol == Protocol::Blocks {
-            FIRST_LANES.min(self.window())
         } else {
-            1
+            first_lanes(&self.layout, self.job.size, self.limits.window)
         }
     }
 
     /// Lanes in flight at most: as many as the line is worth, and few enough that the last ones end
     /// together.
     pub fn window(&self) -> usize {
-        let lanes = self.layout.lane_count(self.job.size) / LANES_SHARE;
-        let lanes = usize::try_from(lanes).unwrap_or(LANES_MAX);
-        self.limits.window.min(lanes.clamp(LANES_START, LANES_MAX))
+        let most = most_lanes(&self.layout, self.job.size);
+        self.limits.window.min(most)
     }
 
     /// When the next lane could be begun, as far as that depends on time.
@@ -299,8 +309,7 @@ impl Engine {
             return;
         };
         let (done, after, failures) = (lane.done, lane.receipt.clone(), lane.failures);
-        let lanes = u64::try_from(self.window_now()).unwrap_or(1);
-        let left = (size - self.safe_bytes) / lanes;
+        let left = self.left_for_each_lane();
         let len = self
             .sizer
             .segment_len(self.layout.protocol, lane_span.len, done, left);
@@ -318,6 +327,17 @@ impl Engine {
             is_second: false,
         });
         self.set_step(index, Step::Sending);
+    }
+
+    /// Bytes that are left of the object for each lane that can be in flight; no end where there is
+    /// but one, which nobody waits for.
+    fn left_for_each_lane(&self) -> u64 {
+        let lanes = self.layout.lane_count(self.job.size) - self.complete;
+        let window = u64::try_from(self.window_now()).unwrap_or(1);
+        match lanes.min(window) {
+            0 | 1 => u64::MAX,
+            lanes => (self.job.size - self.safe_bytes) / lanes,
+        }
     }
 
     /// The host that `receipt` names, while it serves; else the best one.

@@ -25,8 +25,9 @@ const OVERDUE_MIN: Duration = Duration::from_secs(60);
 /// Silence that is long in any case: shorter ones are doubted nowhere. Source: the same table.
 pub(crate) const SILENCE_MIN: Duration = Duration::from_secs(3);
 
-/// How many times its body an attempt's even shares come to before its segment goes out a second time.
-/// The second one takes an even share itself, so it costs what it may save when it comes at twice.
+/// How many times what is left of its body an attempt's even shares come to before its segment goes out
+/// a second time. The second one takes an even share itself, so it costs what it may save when it
+/// comes at twice.
 const LAG_FACTOR: u64 = 2;
 
 /// No attempt lags before: TCP needs some seconds to share a line.
@@ -62,11 +63,20 @@ pub(crate) struct Watch {
     pub(crate) hang_is_said: bool,
     /// Even shares of all that was acknowledged while this attempt was sending, in bytes.
     pub(crate) share: u64,
-    /// The same since its last long silence.
-    pub(crate) share_in_motion: u64,
+    /// How things stood when it last got a good part of its way, or moved again.
+    stride: Stride,
     /// The last samples, as far back as the rate floor looks.
     past: VecDeque<Sample>,
     pub(crate) is_given_up: bool,
+}
+
+/// Where an attempt stood at a moment: what it does from there on is compared with the line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stride {
+    /// Observed time of sending.
+    at: Duration,
+    share: u64,
+    acknowledged: u64,
 }
 
 /// What a pulse showed.
@@ -180,7 +190,7 @@ impl Watch {
 
     fn moved(&mut self) {
         if self.silence >= SILENCE_MIN {
-            self.share_in_motion = 0;
+            self.stride = self.stand();
         }
         self.silence = Duration::ZERO;
         self.quiet = Duration::ZERO;
@@ -194,13 +204,26 @@ impl Watch {
         self.answering = Duration::ZERO;
     }
 
-    /// Whether it moves, and the line has carried twice its body for each attempt while it did not
-    /// get half of it across.
-    pub(crate) fn lags(&self, len: u64) -> bool {
-        let is_slow = self.share_in_motion > len.saturating_mul(LAG_FACTOR)
-            && self.acknowledged() < len / 2
-            && self.sending >= LAG_MIN;
+    /// Whether it moves, and the line has carried for each attempt twice what is left of its body while
+    /// it did not get half of that across.
+    pub(crate) fn lags(&mut self, len: u64) -> bool {
+        let now = self.stand();
+        let left = len.saturating_sub(self.stride.acknowledged);
+        if now.acknowledged - self.stride.acknowledged >= left / 2 {
+            self.stride = now;
+            return false;
+        }
+        let is_slow = now.share - self.stride.share > left.saturating_mul(LAG_FACTOR)
+            && now.at - self.stride.at >= LAG_MIN;
         is_slow && self.silence < SILENCE_MIN && self.stage() == Stage::Sending
+    }
+
+    fn stand(&self) -> Stride {
+        Stride {
+            at: self.sending,
+            share: self.share,
+            acknowledged: self.acknowledged(),
+        }
     }
 
     /// Whether bytes of it are on the line, or could be.

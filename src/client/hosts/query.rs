@@ -76,8 +76,8 @@ pub(super) async fn ask(
         };
         let elapsed = clock::instant().saturating_duration_since(began);
         let wait = match failure.retry_after {
-            Some(_) => backoff.wait(rounds, &failure),
-            None => backoff.wait(rounds, &failure).min(WAIT_MAX),
+            Some(_) => backoff.wait(rounds, &failure, Duration::ZERO),
+            None => backoff.wait(rounds, &failure, Duration::ZERO).min(WAIT_MAX),
         };
         let is_over = match persistence {
             Persistence::Once => true,

@@ -213,14 +213,17 @@ fn long_forms_go_on_in_lanes() {
 #[test]
 fn comparing_needs_no_wake_up() {
     let mut world = World::new(Setup::new(Protocol::Blocks, 8 * MIB));
-    let sends_second = |effect: &Effect| matches!(effect, Effect::Send { lane: 1, .. });
-    let index = loop {
-        match world.pending.iter().position(sends_second) {
-            Some(index) => break index,
-            None => world.step(0, &Fate::Answered),
-        }
-    };
-    world.step(index, &Fate::Answered);
+    let sends = |effect: &Effect| matches!(effect, Effect::Send { .. });
+    while world.pending.iter().filter(|effect| sends(effect)).count() < 2 {
+        world.step(0, &Fate::Answered);
+    }
+    // Both lanes are half-sent.
+    for lane in 0..2 {
+        let of_lane =
+            |effect: &Effect| matches!(effect, Effect::Send { lane: of, .. } if *of == lane);
+        let index = world.pending.iter().position(of_lane);
+        world.step(index.expect("a segment of each"), &Fate::Answered);
+    }
     let records = |effect: &Effect| matches!(effect, Effect::Record { .. });
     while let Some(index) = world.pending.iter().position(records) {
         world.step(index, &Fate::Answered);

@@ -206,8 +206,8 @@ fn deadlines_are_settings() {
     assert_done("a trickle without a floor", &ran);
 }
 
-/// One connection crawls above the floor while the line carries the others: it is given up when they
-/// have carried eight times its bytes each, and not before a minute.
+/// One connection crawls above the floor while the line carries the others: its segment goes out a
+/// second time, and nothing has to be given up.
 #[test]
 fn a_connection_that_is_left_behind() {
     let limits = Limits {
@@ -219,18 +219,9 @@ fn a_connection_that_is_left_behind() {
         _ => Fate::Carried(per_tick(50_000_000)),
     };
     let ran = blocks(4096 * MIB, limits, crawl);
-    let (at, why) = ran.given_up.first().expect("the crawling one");
-    assert_eq!(why.kind, FailureKind::TimedOut, "{why}");
-    assert!(why.message.contains("part_timeout is automatic"), "{why}");
-    assert!((seconds(60)..seconds(75)).contains(at), "{at:?}");
-    let trickle = |tick: &Tick| match tick.place {
-        0 if tick.at > seconds(5) => Fate::Carried(10),
-        _ => Fate::Carried(per_tick(1_000_000) / 4),
-    };
-    let ran = blocks(64 * MIB, limits, trickle);
-    let (at, why) = ran.given_up.first().expect("the trickling one");
-    assert_eq!(why.kind, FailureKind::Trickle, "{why}");
-    assert!((seconds(60)..seconds(75)).contains(at), "{at:?}");
+    assert_done("the crawling one", &ran);
+    let raced = |notice: &&Notice| matches!(notice, Notice::Raced { .. });
+    assert!(ran.notices.iter().any(|notice| raced(&notice)));
 }
 
 /// A server that stops reading for 40 s and goes on, with a stall timeout that allows it: no other

@@ -256,7 +256,7 @@ fn segment_lengths_follow_the_pace() {
         ("1 Gbit/s", 125_000_000, BLOCK_LEN),
     ];
     for (line, bytes_per_s, expected) in rows {
-        let mut sizer = Sizer::new(HUGE, &Known::default());
+        let mut sizer = Sizer::new(HUGE, &Known::default(), 1);
         for _ in 0..8 {
             let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0, HUGE);
             sizer.acknowledged(len, &took(len * 1000 / bytes_per_s));
@@ -267,7 +267,7 @@ fn segment_lengths_follow_the_pace() {
             "{line}: {len}, not {expected}"
         );
     }
-    let sizer = Sizer::new(HUGE, &Known::default());
+    let sizer = Sizer::new(HUGE, &Known::default(), 1);
     assert_eq!(
         sizer.segment_len(Protocol::Parts, 9 * MIB, 0, HUGE),
         9 * MIB,
@@ -293,7 +293,7 @@ fn lost_segments_make_the_next_ones_shorter() {
         (4_001, [2048, 1024, 512, 256, 128]),
     ];
     for (took_ms, expected) in rows {
-        let mut sizer = Sizer::new(HUGE, &Known::default());
+        let mut sizer = Sizer::new(HUGE, &Known::default(), 1);
         for _ in 0..4 {
             sizer.acknowledged(BLOCK_LEN, &took(1));
         }
@@ -309,7 +309,7 @@ fn lost_segments_make_the_next_ones_shorter() {
 /// A refused body is halved down to 64 KiB, and then nothing helps.
 #[test]
 fn refused_bodies_get_shorter() {
-    let mut sizer = Sizer::new(HUGE, &Known::default());
+    let mut sizer = Sizer::new(HUGE, &Known::default(), 1);
     let mut lens = Vec::new();
     loop {
         let len = sizer.segment_len(Protocol::Blocks, BLOCK_LEN, 0, HUGE);
@@ -329,7 +329,7 @@ fn waits() {
         let ceiling =
             Duration::from_millis(200 << (failures - 1).min(16)).min(Duration::from_secs(30));
         let waits: Vec<Duration> = (0..200)
-            .map(|_| backoff.wait(failures, &failure(FailureKind::Broken)))
+            .map(|_| backoff.wait(failures, &failure(FailureKind::Broken), Duration::ZERO))
             .collect();
         let longest = waits.iter().max().expect("waits");
         let shortest = waits.iter().min().expect("waits");
@@ -342,7 +342,10 @@ fn waits() {
     for (asked_s, expected_s) in [(3, 3), (100_000, 600)] {
         let mut asked = failure(FailureKind::Throttled);
         asked.retry_after = Some(Duration::from_secs(asked_s));
-        assert_eq!(backoff.wait(1, &asked), Duration::from_secs(expected_s));
+        assert_eq!(
+            backoff.wait(1, &asked, Duration::ZERO),
+            Duration::from_secs(expected_s)
+        );
     }
 }
 
@@ -356,7 +359,7 @@ fn jitter_has_known_answers() {
         0x06C4_5D18_8009_454F,
     ] {
         let share = published as f64 / 2_f64.powi(64);
-        let wait = backoff.wait(1, &failure(FailureKind::Broken));
+        let wait = backoff.wait(1, &failure(FailureKind::Broken), Duration::ZERO);
         let off = wait.as_secs_f64() - 0.2 * share;
         assert!(off.abs() < 1e-6, "{wait:?} for {published:x}");
     }
