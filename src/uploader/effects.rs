@@ -15,7 +15,7 @@ use crate::kodo::blocks::{self, ChunkReply, Context, SentChunk};
 use crate::kodo::form::{self, Boundary};
 use crate::kodo::multipart::{self, Initiated, PartNumber, PartReply, Upload, UploadId};
 use crate::kodo::{Commit, Stored, failure};
-use crate::model::{Answer, Bucket, ByteSpan, Endpoint, Failure, FailureKind, ObjectKey};
+use crate::model::{Answer, Bucket, ByteSpan, Endpoint, Failure, FailureKind, ObjectKey, Request};
 use crate::transport::Transport;
 use crate::uploader::access::Permit;
 use crate::uploader::calls::{Call, Flying, Repeat};
@@ -57,20 +57,12 @@ impl Executor {
     /// Carries `effect` out; the events that answer it, in order.
     pub(crate) async fn carry_out(self: Arc<Self>, effect: Effect, flying: Flying) -> Vec<Event> {
         let event = match effect {
-            Effect::Initiate { attempt, host } => or_failed(
-                attempt,
-                &flying,
-                self.initiate(attempt, host, &flying).await,
-            ),
+            Effect::Initiate { attempt, host } => {
+                let initiated = self.initiate(attempt, host, &flying).await;
+                or_failed(attempt, &flying, initiated)
+            }
             Effect::Send { attempt, .. } => {
-                let sent = self.send(&effect, &flying).await;
-                // Beside every segment, so that a change is noticed before much follows it.
-                let looked = self.look_at_source().await;
-                let event = or_failed(attempt, &flying, sent.map(|sent| self.keep(sent)));
-                return match looked {
-                    Event::SourceSeen { same: true } => vec![event],
-                    changed => vec![changed, event],
-                };
+                return self.send_and_look(attempt, &effect, &flying).await;
             }
             Effect::Commit { attempt, .. } => {
                 or_failed(attempt, &flying, self.commit(&effect, &flying).await)
@@ -128,6 +120,22 @@ impl Executor {
             | Effect::Finish(_) => return Vec::new(),
         };
         vec![event]
+    }
+
+    /// Sends a segment, and looks at the source beside it: a change is noticed before much follows it.
+    async fn send_and_look(
+        &self,
+        attempt: AttemptId,
+        effect: &Effect,
+        flying: &Flying,
+    ) -> Vec<Event> {
+        let sent = self.send(effect, flying).await;
+        let looked = self.look_at_source().await;
+        let event = or_failed(attempt, flying, sent.map(|sent| self.keep(sent)));
+        match looked {
+            Event::SourceSeen { same: true } => vec![event],
+            changed => vec![changed, event],
+        }
     }
 
     async fn look_at_source(&self) -> Event {
@@ -297,44 +305,23 @@ impl Executor {
         };
         let source = self.source.source();
         let size = source.len();
-        let _turn = match protocol {
-            Protocol::Form => Some(self.line.turn().await),
-            Protocol::Blocks | Protocol::Parts => None,
-        };
-        let token = self.permit.token(clock::wall());
-        let (request, hash) = match protocol {
+        let lanes = receipts.len() as u64;
+        // A form is hashed before it has its turn: others use the line meanwhile.
+        let (crc32, hash, _turn) = match protocol {
             Protocol::Form => {
-                let (crc32, hash) = of_source(self.source.source()).await?;
-                let span = self.whole();
-                let boundary = Boundary::from_random(random_bytes()?);
-                let request = form::request(&token, &self.commit, Some(crc32), span, &boundary);
-                (request.map_err(|taken| bug(&taken.to_string()))?, hash)
+                let (crc32, hash) = of_source(source).await?;
+                (Some(crc32), hash, Some(self.line.turn().await))
             }
-            Protocol::Blocks => {
-                let contexts: Option<Vec<Context>> = receipts
-                    .iter()
-                    .map(|receipt| Context::new(receipt.text.clone()))
-                    .collect();
-                let contexts = contexts.ok_or_else(|| bug("a recorded ctx is none"))?;
-                let request = blocks::mkfile(&token, size, &self.commit, contexts.iter());
-                (
-                    request,
-                    self.hash_of_lanes(receipts.len() as u64, *protocol)?,
-                )
+            Protocol::Blocks | Protocol::Parts => {
+                (None, self.hash_of_lanes(lanes, *protocol)?, None)
             }
+        };
+        let request = match protocol {
+            Protocol::Form => self.form_request(crc32)?,
+            Protocol::Blocks => self.mkfile_request(receipts)?,
             Protocol::Parts => {
-                let upload = self.upload(upload_id.as_deref().unwrap_or_default())?;
-                let numbers = (0..).map(part_number);
-                let parts: Result<Vec<(PartNumber, &str)>, Failure> = receipts
-                    .iter()
-                    .zip(numbers)
-                    .map(|(receipt, number)| Ok((number?, receipt.text.as_str())))
-                    .collect();
-                let request = upload.complete(&token, &self.commit, parts?);
-                (
-                    request,
-                    self.hash_of_lanes(receipts.len() as u64, *protocol)?,
-                )
+                let upload_id = upload_id.as_deref().unwrap_or_default();
+                self.complete_request(upload_id, receipts)?
             }
         };
         // The engine's rule for unclear commits: where a second one does not show, it may go.
@@ -356,6 +343,33 @@ impl Executor {
         let stored = Stored::read(&answer, self.permit.answer_form(), clock::wall())?;
         self.finish(Some(stored), hash)?;
         Ok(Event::Committed { attempt: *attempt })
+    }
+
+    fn form_request(&self, crc32: Option<u32>) -> Result<Request, Failure> {
+        let token = self.permit.token(clock::wall());
+        let boundary = Boundary::from_random(random_bytes()?);
+        let request = form::request(&token, &self.commit, crc32, self.whole(), &boundary);
+        request.map_err(|taken| bug(&taken.to_string()))
+    }
+
+    fn mkfile_request(&self, receipts: &[Receipt]) -> Result<Request, Failure> {
+        let token = self.permit.token(clock::wall());
+        let contexts = receipts
+            .iter()
+            .map(|receipt| Context::new(receipt.text.clone()));
+        let contexts: Option<Vec<Context>> = contexts.collect();
+        let contexts = contexts.ok_or_else(|| bug("a recorded ctx is none"))?;
+        let size = self.source.source().len();
+        Ok(blocks::mkfile(&token, size, &self.commit, contexts.iter()))
+    }
+
+    fn complete_request(&self, id: &str, receipts: &[Receipt]) -> Result<Request, Failure> {
+        let token = self.permit.token(clock::wall());
+        let upload = self.upload(id)?;
+        let numbered = receipts.iter().zip((0..).map(part_number));
+        let parts = numbered.map(|(receipt, number)| Ok((number?, receipt.text.as_str())));
+        let parts: Result<Vec<(PartNumber, &str)>, Failure> = parts.collect();
+        Ok(upload.complete(&token, &self.commit, parts?))
     }
 
     /// All of the source.

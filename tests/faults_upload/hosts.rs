@@ -233,7 +233,7 @@ async fn the_query_is_asked_again() {
     let down = |times| {
         format!("[[fault]]\noperation = 'query'\ntimes = {times}\nanswer = {{ status = 503 }}")
     };
-    let short: Set = |settings| settings.retry_budget(std::time::Duration::from_millis(1));
+    let short: Set = |settings| settings.retry_budget(std::time::Duration::from_millis(10));
     let place = Place::new(Begin::Asked).await;
     place.follow(&down(3));
     let ran = place.run(plain).await;

@@ -87,7 +87,9 @@ fn changes_during_the_upload() {
             let world = World::beside(&server);
             let file = world.file("f.bin", &content(LEN));
             let etag = world.run(&["etag", &file]).out;
-            let child = world.start(&["put", &file, "kodo://b/k", "--protocol", protocol]);
+            // One lane: others would send the rest of the file meanwhile.
+            let one_lane = ["--protocol", protocol, "--window", "1"];
+            let child = world.start(&[&["put", &file, "kodo://b/k"][..], &one_lane].concat());
             server.until_held("h");
             change(file.as_ref());
             server.server.faults().release("h");

@@ -373,21 +373,22 @@ impl World {
         }));
     }
 
+    fn initiate(&mut self, attempt: AttemptId) -> Event {
+        let upload_id = self.service.name("upload");
+        let uploads = &mut self.service.uploads;
+        uploads.insert(upload_id.clone(), BTreeMap::new());
+        Event::Initiated {
+            attempt,
+            upload_id,
+            expires: None,
+            server_time: Some(self.service.clock),
+        }
+    }
+
     /// The operation takes effect; what the engine would hear of it.
     fn happen(&mut self, effect: &Effect) -> Option<Event> {
         match effect {
-            Effect::Initiate { attempt, .. } => {
-                let upload_id = self.service.name("upload");
-                self.service
-                    .uploads
-                    .insert(upload_id.clone(), BTreeMap::new());
-                Some(Event::Initiated {
-                    attempt: *attempt,
-                    upload_id,
-                    expires: None,
-                    server_time: Some(self.service.clock),
-                })
-            }
+            Effect::Initiate { attempt, .. } => Some(self.initiate(*attempt)),
             Effect::Send { .. } => Some(self.send(effect)),
             Effect::Commit { .. } => Some(self.commit(effect)),
             Effect::Stat {
