@@ -67,7 +67,7 @@ fn shares_begin_with_the_first_byte() {
     let ran = blocks(200 * MIB, 2, |tick| match tick.at.as_secs() {
         20..120 if tick.carried == 0 && waits.is_none_or(|place| tick.place <= place) => {
             waits = Some(tick.place);
-            Fate::Connecting
+            Fate::Unseen
         }
         0..120 => Fate::Carried(100_000),
         120..220 => Fate::Carried(250),

@@ -293,7 +293,7 @@ fn a_source_that_hangs_is_no_dead_line() {
 #[test]
 fn connecting_takes_its_time() {
     let ran = blocks(MIB, Limits::default(), |tick| match tick.at {
-        at if at < seconds(800) => Fate::Connecting,
+        at if at < seconds(800) => Fate::Unseen,
         _ => Fate::Carried(MIB),
     });
     assert_done("connecting", &ran);
