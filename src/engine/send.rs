@@ -283,7 +283,9 @@ impl Engine {
         self.effects.push_back(Effect::Notice(progress));
     }
 
-    /// The next lane: one that is begun before one that is not, so that few stand half-done.
+    /// The next lane: one that is begun before one that is not, so that few stand half-done. None is
+    /// begun while more than a window of them wait after failures: a service that is away would see
+    /// every lane of the object at once.
     fn next_lane(&mut self, now: Moment) -> Option<u64> {
         let ready = |index: &&u64| {
             !self.unchecked.contains(index)
@@ -293,13 +295,21 @@ impl Engine {
             return Some(*index);
         }
         self.skip_touched();
-        if self.untouched >= self.layout.lane_count(self.job.size) {
+        let is_last = self.untouched >= self.layout.lane_count(self.job.size);
+        if is_last || self.lanes_waiting(now) > self.window_now() {
             return None;
         }
         let index = self.untouched;
         self.lanes.insert(index, Lane::fresh(self.epoch));
         self.open.insert(index);
         Some(index)
+    }
+
+    /// Lanes that may not go on yet.
+    fn lanes_waiting(&self, now: Moment) -> usize {
+        let waits = |lane: &Lane| matches!(lane.step, Step::Idle(until) if until > now);
+        let waits = |index: &&u64| self.lanes.get(index).is_some_and(waits);
+        self.open.iter().filter(waits).count()
     }
 
     fn send_segment(&mut self, now: Moment, index: u64) {
