@@ -253,6 +253,7 @@ impl Engine {
         let patience = self.connect_patience();
         let is_stuck = |work: &Work| match work.kind {
             WorkKind::Stat | WorkKind::Probe => false,
+            _ if work.watch.is_given_up => false,
             _ if work.watch.stage() == Stage::Connecting => work.watch.connecting >= patience,
             _ => self.is_suspect(work),
         };
