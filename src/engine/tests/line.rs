@@ -12,7 +12,7 @@ use crate::engine::{Engine, Job, Limits};
 use crate::model::{Failure, FailureKind, Stage};
 
 /// How often the driver tells of each attempt.
-const TICK: Duration = Duration::from_millis(250);
+pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 /// No modelled upload takes longer: three hours of ticks.
 const TICKS_MAX: u32 = 3 * 3600 * 4;
@@ -214,14 +214,33 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
                 self.ran.ended = self.now.0;
                 return self.ran;
             }
-            self.now = self.now.after(TICK);
-            if self.engine.next_wakeup().is_some_and(|at| at <= self.now) {
-                self.engine.handle(self.now, Event::Woken);
-                self.collect();
-            }
-            self.tick();
+            self.go_on();
         }
         panic!("no end in sight");
+    }
+
+    /// Lets the upload run until then.
+    pub(crate) fn run_until(&mut self, end: Duration) {
+        self.goes_on = true;
+        while self.now.0 < end {
+            self.collect();
+            self.go_on();
+        }
+    }
+
+    /// When each effect of a kind was wanted so far.
+    pub(crate) fn log(&self, is_it: impl Fn(&Effect) -> bool) -> Vec<Duration> {
+        let found = self.ran.log.iter().filter(|(_, effect)| is_it(effect));
+        found.map(|(at, _)| *at).collect()
+    }
+
+    fn go_on(&mut self) {
+        self.now = self.now.after(TICK);
+        if self.engine.next_wakeup().is_some_and(|at| at <= self.now) {
+            self.engine.handle(self.now, Event::Woken);
+            self.collect();
+        }
+        self.tick();
     }
 
     /// Carries what the engine wants: what is no request happens at once.

@@ -3,6 +3,7 @@
 mod bounds;
 mod checks;
 mod commits;
+mod connecting;
 mod contact;
 mod cuts;
 mod exhaustive;
@@ -13,6 +14,7 @@ mod line;
 mod listing;
 mod pace;
 mod patience;
+mod reach;
 mod rules;
 mod seeded;
 mod service;
