@@ -168,7 +168,8 @@ impl Engine {
 
     /// Has the segment of a suspect or lagging attempt raced, if it is time.
     pub(crate) fn doubt(&mut self, now: Moment, attempt: AttemptId) {
-        if self.twin(attempt).is_some() {
+        // An upload that ends begins nothing new.
+        if self.ending.is_some() || self.twin(attempt).is_some() {
             return;
         }
         let Some(work) = self.attempts.get_mut(&attempt) else {
