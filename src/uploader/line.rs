@@ -115,6 +115,7 @@ impl Line {
         state.pace.recall(known);
         let limits = [state.body_limit, known.body_limit];
         state.body_limit = limits.into_iter().flatten().min();
+        state.admit();
     }
 
     /// What is known of it.
@@ -300,3 +301,6 @@ impl Drop for Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
