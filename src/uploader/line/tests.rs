@@ -336,7 +336,7 @@ async fn what_is_known() {
             if remembers_first {
                 line.recall(&known(remembered));
             }
-            for len in learnt {
+            if let Some(len) = learnt {
                 line.teach(&teacher, Lesson::BodyLimit { len }, &[]);
             }
             line.recall(&known(remembered));
