@@ -139,7 +139,7 @@ fn every_name_is_read() {
 /// fault's number for what contradicts itself.
 #[test]
 fn errors_name_the_place() {
-    let rows: [(&str, &[&str]); 20] = [
+    let rows: [(&str, &[&str]); 22] = [
         ("sed = 7", &["line 1", "sed"]),
         (
             "[[fault]]\nomit_reqid = true\nkeys = 'a'",
@@ -170,6 +170,14 @@ fn errors_name_the_place() {
         (
             "[[fault]]\nnth = 0\nomit_reqid = true",
             &["fault 1", "count from 1"],
+        ),
+        (
+            "[[fault]]\nconnection_every = 2\nomit_reqid = true",
+            &["fault 1", "connection_every"],
+        ),
+        (
+            "[[fault]]\nconnection = 1\nconnection_every = 0\nomit_reqid = true",
+            &["fault 1", "connection_every"],
         ),
         (
             "[[fault]]\ntimes = 0\nomit_reqid = true",
