@@ -2,7 +2,7 @@
 
 use crate::engine::doubt::acted;
 use crate::engine::event::{AttemptId, Effect, Found, Moment, Notice, Outcome, RecordId};
-use crate::engine::plan::{Layout, Protocol};
+use crate::engine::plan::{Layout, Protocol, SEGMENT_LEN_MIN};
 use crate::engine::record::Record;
 use crate::engine::retry::{MISMATCHES_MAX, may_have_happened, may_pass};
 use crate::engine::{Engine, Phase, Work, WorkKind};
@@ -11,6 +11,10 @@ use crate::model::{Failure, FailureKind};
 /// Largest object that a failing form upload keeps trying with: a larger one loses less in lanes.
 /// Source: the design, section 3, "Threshold".
 const FORM_KEEPS_TRYING_LEN: u64 = 1024 * 1024;
+
+/// How many broken connections a form keeps trying after, whatever its size: one more than make a
+/// limit of the way's. Something may cut bodies as long as this one, and lanes are shorter.
+const FORM_BREAKS_MAX: u32 = 4;
 
 /// How often stat may be refused before nobody can tell whether the object is there. More than once,
 /// since a refusal may be a clock that is learned meanwhile.
@@ -22,6 +26,8 @@ pub(crate) struct Commit {
     not_before: Moment,
     failures: u32,
     mismatches: u32,
+    /// Connections that broke.
+    breaks: u32,
     /// How often stat was refused.
     refusals: u32,
     /// From when on, by the service's clock, its object is put.
@@ -202,6 +208,7 @@ impl Engine {
         commit.failures += 1;
         commit.step = Step::Ready;
         commit.mismatches += u32::from(failure.kind == FailureKind::ChecksumRefused);
+        commit.breaks += u32::from(failure.kind == FailureKind::Broken);
         if may_have_happened(&failure) && self.unclear.is_none() {
             self.unclear = Some(commit.put_from);
         }
@@ -223,8 +230,6 @@ impl Engine {
             return;
         };
         let (failures, mismatches) = (commit.failures, commit.mismatches);
-        let form_is_long = self.job.size > FORM_KEEPS_TRYING_LEN;
-        let is_form = self.layout.protocol == Protocol::Form;
         match verdict {
             V::StoredWithoutCallback => self.finish(Outcome::CallbackFailed(failure)),
             V::Unknown => self.finish(Outcome::Unknown(failure)),
@@ -259,7 +264,9 @@ impl Engine {
             V::LookElseGiveUp => self.look(now, failure.clone(), NotFound::GiveUp(failure)),
             _ if self.is_spent(now) => self.give_up(now, failure, true),
             V::Resend if mismatches >= MISMATCHES_MAX => self.give_up(now, failure, true),
-            V::Again | V::NextHost | V::Resend if is_form && form_is_long => self.form_in_lanes(),
+            V::Again | V::NextHost | V::Resend if self.form_should_go_in_lanes() => {
+                self.form_in_lanes();
+            }
             V::SlowDown => {
                 self.slow_down(now, failure, failures, None);
             }
@@ -369,13 +376,26 @@ impl Engine {
     }
 
     fn form_should_go_in_lanes(&self) -> bool {
-        self.layout.protocol == Protocol::Form && self.job.size > FORM_KEEPS_TRYING_LEN
+        let is_long = self.job.size > FORM_KEEPS_TRYING_LEN;
+        self.layout.protocol == Protocol::Form && (is_long || self.form_is_cut())
+    }
+
+    /// Whether a form broke so often that its length may be why, and lanes can be shorter.
+    fn form_is_cut(&self) -> bool {
+        let breaks = match &self.phase {
+            Phase::Committing(commit) => commit.breaks,
+            _ => 0,
+        };
+        breaks >= FORM_BREAKS_MAX && self.job.size > SEGMENT_LEN_MIN
     }
 
     /// A form upload that fails goes on in lanes, which lose less.
     fn form_in_lanes(&mut self) {
         if self.job.size == 0 {
             return;
+        }
+        if self.form_is_cut() {
+            self.sizer.limit_to(self.job.size / 2);
         }
         self.effects.push_back(Effect::Notice(Notice::FormGivenUp));
         self.forget_lanes();

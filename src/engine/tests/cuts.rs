@@ -51,6 +51,32 @@ fn cuts_at_one_place_are_a_limit() {
     assert!(longest > MIB, "bodies get long again: {longest}");
 }
 
+/// The same with one request for all: it goes on in lanes, whose segments pass. What is as short as a
+/// segment can be has no other way.
+#[test]
+fn cut_forms_go_in_lanes() {
+    let rows = [
+        (900 * KIB, 300 * KIB, true),
+        (310 * KIB, 300 * KIB, true),
+        (60 * KIB, 30 * KIB, false),
+    ];
+    for (size, limit, is_done) in rows {
+        let mut cuts = 0;
+        let ran = run(job(Protocol::Form, size), |effect| {
+            let len = match effect {
+                Effect::Send { span, .. } => span.len,
+                Effect::Commit { protocol, .. } if *protocol == Protocol::Form => size,
+                _ => 0,
+            };
+            cuts += u32::from(len > limit);
+            (len > limit).then(|| cut_after(limit))
+        });
+        let story = format!("{size}: {cuts} cuts, {:?}", ran.outcome);
+        assert_eq!(ran.outcome == Outcome::Done, is_done, "{story}");
+        assert!(cuts <= 8 || !is_done, "{story}");
+    }
+}
+
 /// A connection that broke when so much of the body was acknowledged.
 fn cut_after(acknowledged_bytes: u64) -> Failure {
     let mut failure = Failure::new(FailureKind::Broken, "cut");
