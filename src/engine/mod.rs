@@ -437,11 +437,15 @@ impl Engine {
         }
     }
 
-    /// Invariant 5.
+    /// Invariant 5. What is only told comes to no event.
     fn assert_reason_to_wake(&self, now: Moment) {
+        let is_told = |effect: &Effect| {
+            let told = matches!(effect, Effect::Notice(_) | Effect::Teach(_));
+            told || matches!(effect, Effect::Cancel { .. })
+        };
         let busy = !self.attempts.is_empty()
             || !self.recording.is_empty()
-            || !self.effects.is_empty()
+            || !self.effects.iter().all(is_told)
             || self.token.renewing
             || matches!(self.phase, Phase::Looking | Phase::Finished)
             || self.rechecking.is_some();

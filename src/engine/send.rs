@@ -81,7 +81,14 @@ impl Engine {
             Step::Idle(not_before) if !self.unchecked.contains(index) => Some(not_before),
             _ => None,
         };
-        self.open.iter().filter_map(due).min()
+        // One that nobody has begun is due at any time: what keeps it is that nothing may be begun.
+        let fresh = self.has_untouched().then(Moment::default);
+        self.open.iter().filter_map(due).chain(fresh).min()
+    }
+
+    fn has_untouched(&self) -> bool {
+        let mut untouched = self.untouched..self.layout.lane_count(self.job.size);
+        untouched.any(|index| !self.lanes.contains_key(&index))
     }
 
     pub(crate) fn sent(
