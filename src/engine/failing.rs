@@ -24,6 +24,8 @@ impl Engine {
         // A look goes to another kind of host.
         if work.kind != WorkKind::Stat {
             self.judge_host(now, &work, &failure);
+        } else if is_unanswered(&failure) {
+            self.reach.miss_look();
         }
         self.budget.miss(failure.remedy.is_none());
         if is_the_services(&failure) {
@@ -166,6 +168,12 @@ fn asks_too_much(mut failure: Failure, asked: Duration, left: Duration) -> Failu
          ({left})"
     );
     failure
+}
+
+/// Whether nobody was there, or fell silent: the line may be down.
+fn is_unanswered(failure: &Failure) -> bool {
+    let is_unreached = failure.kind == FailureKind::Connect && failure.remedy.is_none();
+    is_unreached || retry::was_connected(failure)
 }
 
 /// Whether the service itself said this. A genuine answer names its request; one that knows no such

@@ -249,6 +249,7 @@ impl Engine {
             return;
         }
         self.hear_clock(event.server_time());
+        self.excuse_sleep(now);
         match event {
             Event::Initiated {
                 attempt,
@@ -402,6 +403,17 @@ impl Engine {
         };
         self.attempts.insert(attempt, work);
         attempt
+    }
+
+    /// Whoever comes much later than was asked for has slept, and so has everybody: that is no time
+    /// without progress. Between pulses the attempts' own time tells.
+    fn excuse_sleep(&mut self, now: Moment) {
+        if let Some(due) = self.next_wakeup()
+            && self.attempts.is_empty()
+            && now.since(due) > watch::GAP_MAX
+        {
+            self.budget.stand_by(due, now);
+        }
     }
 
     /// Remembers what the service's clock said.

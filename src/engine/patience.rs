@@ -90,14 +90,14 @@ impl Engine {
         if matches!(work.kind, WorkKind::Stat | WorkKind::Probe) {
             return;
         }
-        let before = work.watch.last.map_or(now, |(at, _)| at);
+        let before = work.watch.last.map_or(work.begun, |(at, _)| at);
         let rested = work.watch.last.is_some_and(|(_, last)| last.rests());
         let quiet = work.watch.quiet;
         let seen = work.watch.see(now, pulse, is_down);
         if pulse.stage == Stage::Waiting {
             // Its turn has not come: nothing is late yet.
             work.begun = now;
-            self.budget.excuse(before, now);
+            self.budget.stand_by(before, now);
             return;
         }
         match seen.rise {

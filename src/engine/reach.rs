@@ -52,6 +52,9 @@ pub(crate) struct Reach {
     down_since: Option<Moment>,
     /// Hosts cannot be reached, and something waits because of that.
     unreached: bool,
+    /// A look whether the object is there was not answered. Looks go to another kind of host: that
+    /// alone says nothing of the line, but asks.
+    is_doubted: bool,
     /// Movements seen.
     samples: u32,
     /// The longest silence that ended well, answer that came, and connection that was made.
@@ -69,6 +72,16 @@ impl Reach {
     /// A host was not reached, and no other may be.
     pub(crate) fn miss(&mut self) {
         self.unreached = true;
+    }
+
+    /// A look was not answered.
+    pub(crate) fn miss_look(&mut self) {
+        self.is_doubted = true;
+    }
+
+    /// Whether a probe has to tell of the line, without any attempt that waits for it.
+    fn is_asked(&self) -> bool {
+        self.unreached || self.is_doubted
     }
 
     /// When the line was last known to be up.
@@ -121,13 +134,14 @@ impl Engine {
         self.line_is_up(now);
         self.reach.last_move = now;
         self.reach.unreached = false;
+        self.reach.is_doubted = false;
     }
 
     /// The line is up, whoever found that out.
     fn line_is_up(&mut self, now: Moment) {
         if self.limits.wait_online && (self.reach.is_down() || self.reach.unreached) {
             // Waiting was what was asked for: it used nothing up.
-            self.budget.excuse(Moment::default(), now);
+            self.budget.begin_anew(now);
         }
         if self.reach.down_since.take().is_some() {
             let silence = now.since(self.reach.last_move);
@@ -240,7 +254,7 @@ impl Engine {
     pub(crate) fn probe_due(&self) -> Option<Moment> {
         match self.reach.probe {
             Some((_, begun)) => Some(begun.after(PROBE_EVERY)),
-            None => self.reach.unreached.then(|| {
+            None => self.reach.is_asked().then(|| {
                 let told = self.reach.told().after(CONNECT_PATIENCE);
                 self.reach.next_probe.max(told)
             }),
@@ -258,7 +272,7 @@ impl Engine {
             _ if work.watch.stage() == Stage::Connecting => work.watch.connecting >= patience,
             _ => self.is_suspect(work),
         };
-        self.reach.unreached || self.attempts.values().any(is_stuck)
+        self.reach.is_asked() || self.attempts.values().any(is_stuck)
     }
 
     fn drop_probe(&mut self) {
@@ -282,6 +296,7 @@ impl Engine {
         let was_waiting = self.reach.is_down() || self.reach.unreached;
         self.line_is_up(now);
         self.reach.unreached = false;
+        self.reach.is_doubted = false;
         self.release(now);
         if was_waiting {
             self.wait_no_more(now);
@@ -293,7 +308,10 @@ impl Engine {
         self.reach.probe = None;
         match failure.kind {
             FailureKind::Connect if failure.remedy.is_none() => self.line_is_down(now),
-            _ => self.reach.opened = Some(now),
+            _ => {
+                self.reach.opened = Some(now);
+                self.reach.is_doubted = false;
+            }
         }
     }
 

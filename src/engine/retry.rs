@@ -205,6 +205,20 @@ impl Budget {
         now.since(self.last_progress)
     }
 
+    /// Its turn had not come since `since`: nobody was asked, so nobody could be heard.
+    pub(crate) fn stand_by(&mut self, since: Moment, now: Moment) {
+        let alone = since.max(self.excused_until).max(self.alone_since);
+        self.alone_since = self.alone_since.after(now.since(alone)).min(now);
+        self.excuse(since, now);
+    }
+
+    /// All of it is there again.
+    pub(crate) fn begin_anew(&mut self, now: Moment) {
+        self.last_progress = now;
+        self.alone_since = now;
+        self.excused_until = now;
+    }
+
     /// The service is there, whatever it said.
     pub(crate) fn hear(&mut self) {
         self.heard = true;

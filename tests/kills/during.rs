@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::between::{overwrite, replace, resize, rewrite};
-use crate::rig::{FORM, Rig, V1, V2, files_in};
+use crate::rig::{FORM, Rig, files_in};
 use crate::world::{Server, content};
 
 use haul::devserver::Operation;

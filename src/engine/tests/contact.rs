@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::engine::event::{Effect, Event, Moment, Outcome, Pulse};
+use crate::engine::event::{Effect, Event, Lesson, Moment, Outcome, Pulse};
 use crate::engine::plan::{Layout, Protocol};
 use crate::engine::record::{Checkpoint, Digest, Receipt, Record};
 use crate::engine::retry::Budget;
@@ -316,4 +316,180 @@ fn acknowledged_bytes_keep_the_budget() {
     budget.excuse(at(3000), at(4010));
     assert!(budget.is_spent(at(4910)));
     assert!(!budget.is_spent(at(4909)));
+}
+
+/// Time in which an upload waits for its turn is none in which nobody answered: three refusals in a
+/// moment after it are no reason to give up.
+#[test]
+fn a_turn_is_waited_for() {
+    let limits = Limits::default();
+    let mut engine = Engine::new(job(Protocol::Blocks, MIB), limits, Checkpoint::default());
+    let mut now = Moment::default();
+    let mut waited = Duration::ZERO;
+    for _ in 0..STEPS_MAX {
+        let event = match engine.poll_effect() {
+            Some(Effect::Finish(_)) => break,
+            Some(Effect::Send { attempt, .. }) => {
+                while waited < Duration::from_secs(140) {
+                    let pulse = Pulse::new(Stage::Waiting, 0);
+                    engine.handle(now, Event::Pulse { attempt, pulse });
+                    now = now.after(Duration::from_secs(1));
+                    waited += Duration::from_secs(1);
+                }
+                Some(Event::Failed {
+                    attempt,
+                    failure: Failure::new(FailureKind::Connect, "refused"),
+                    server_time: None,
+                })
+            }
+            Some(effect) => succeed(&effect),
+            None => {
+                now = now.max(engine.next_wakeup().expect("a reason to wake"));
+                Some(Event::Woken)
+            }
+        };
+        if let Some(event) = event {
+            engine.handle(now, event);
+        }
+    }
+    assert!((200..250).contains(&now.0.as_secs()), "{now:?}");
+}
+
+/// An outage between a commit and its answer: the looks that fail are a sign of it, and whoever waits
+/// for the line waits there too, and is in no hurry when it is back.
+#[test]
+fn looks_wait_for_the_line() {
+    for (wait_online, is_done) in [(true, true), (false, false)] {
+        let limits = Limits {
+            wait_online,
+            ..Limits::default()
+        };
+        let mut engine = Engine::new(job(Protocol::Form, MIB), limits, Checkpoint::default());
+        let mut now = Moment::default();
+        let until = Moment(Duration::from_secs(3_600));
+        let (mut commits, mut looks, mut outcome) = (0, 0, None);
+        for _ in 0..STEPS_MAX {
+            let effect = engine.poll_effect();
+            let is_down = now < until;
+            let refused = match &effect {
+                Some(Effect::Finish(ended)) => {
+                    outcome = Some(ended.clone());
+                    break;
+                }
+                Some(Effect::Commit { .. }) => {
+                    commits += 1;
+                    (commits == 1).then_some(FailureKind::Broken)
+                }
+                Some(Effect::Probe { .. }) if is_down => Some(FailureKind::Connect),
+                Some(Effect::Stat { .. }) if is_down => {
+                    now = now.after(Duration::from_secs(10));
+                    Some(FailureKind::Connect)
+                }
+                // The first ones after the line's return meet a service that stumbles.
+                Some(Effect::Stat { .. }) => {
+                    looks += 1;
+                    (looks <= 3).then_some(FailureKind::Broken)
+                }
+                _ => None,
+            };
+            let event = match (effect, refused) {
+                (Some(effect), Some(kind)) => attempt_of(&effect).map(|attempt| Event::Failed {
+                    attempt,
+                    failure: Failure::new(kind, "as the test wants it"),
+                    server_time: None,
+                }),
+                (Some(effect), None) => succeed(&effect),
+                (None, _) => {
+                    now = now.max(engine.next_wakeup().expect("a reason to wake"));
+                    Some(Event::Woken)
+                }
+            };
+            if let Some(event) = event {
+                engine.handle(now, event);
+            }
+        }
+        let told = format!("{outcome:?} at {now:?}, {commits} commits");
+        assert_eq!(outcome == Some(Outcome::Done), is_done, "{told}");
+        assert!(!is_done || (now >= until && commits == 2), "{told}");
+    }
+}
+
+/// Everybody sleeps for half an hour, before an attempt was ever looked at or between two of them: that
+/// is no time without progress, and the failure after it is one like any other.
+#[test]
+fn sleep_uses_nothing_up() {
+    for sleeps_in_attempt in [true, false] {
+        let limits = Limits::default();
+        let mut engine = Engine::new(job(Protocol::Blocks, MIB), limits, Checkpoint::default());
+        let (mut now, mut sent, mut outcome) = (Moment::default(), 0, None);
+        let sleep = Duration::from_secs(1_800);
+        for _ in 0..STEPS_MAX {
+            let event = match engine.poll_effect() {
+                Some(Effect::Finish(ended)) => {
+                    outcome = Some(ended);
+                    break;
+                }
+                Some(Effect::Send { attempt, .. }) if sent < 2 => {
+                    sent += 1;
+                    if sleeps_in_attempt && sent == 1 {
+                        now = now.after(sleep);
+                        let pulse = Pulse::new(Stage::Sending, 1);
+                        engine.handle(now, Event::Pulse { attempt, pulse });
+                    }
+                    Some(Event::Failed {
+                        attempt,
+                        failure: Failure::new(FailureKind::Broken, "reset"),
+                        server_time: None,
+                    })
+                }
+                Some(effect) => succeed(&effect),
+                None => {
+                    now = now.max(engine.next_wakeup().expect("a reason to wake"));
+                    if !sleeps_in_attempt && sent == 1 {
+                        now = now.after(sleep);
+                    }
+                    Some(Event::Woken)
+                }
+            };
+            if let Some(event) = event {
+                engine.handle(now, event);
+            }
+        }
+        assert_eq!(outcome, Some(Outcome::Done), "{sleeps_in_attempt}");
+    }
+}
+
+/// Another upload was told to slow down while the last of this one's lanes was answered: those that
+/// nobody has begun yet are begun when that is over.
+#[test]
+fn what_is_not_begun_is_waited_for() {
+    let limits = Limits::default();
+    let mut engine = Engine::new(job(Protocol::Parts, 9 * MIB), limits, Checkpoint::default());
+    let (mut now, mut sent, mut outcome) = (Moment::default(), 0, None);
+    for _ in 0..STEPS_MAX {
+        let event = match engine.poll_effect() {
+            Some(Effect::Finish(ended)) => {
+                outcome = Some(ended);
+                break;
+            }
+            Some(effect) => {
+                sent += u32::from(matches!(effect, Effect::Send { .. }));
+                if sent == 1 {
+                    let time = Duration::from_secs(5);
+                    engine.handle(now, Event::Heard(Lesson::SlowDown { time }));
+                    sent += 1;
+                }
+                succeed(&effect)
+            }
+            None => {
+                now = now.max(engine.next_wakeup().expect("a reason to wake"));
+                Some(Event::Woken)
+            }
+        };
+        if let Some(event) = event {
+            engine.handle(now, event);
+        }
+    }
+    assert_eq!(outcome, Some(Outcome::Done));
+    assert!(now.0 >= Duration::from_secs(5), "{now:?}");
 }
