@@ -37,6 +37,22 @@ impl Armed {
         &self.plan
     }
 
+    /// One more fault, beside what has been counted so far.
+    #[cfg(test)]
+    pub(crate) fn add(&mut self, fault: Fault) {
+        self.plan.faults.push(fault);
+        self.matches.push(0);
+    }
+
+    /// A fault is over. The others count on.
+    #[cfg(test)]
+    pub(crate) fn remove(&mut self, fault: &Fault) {
+        if let Some(at) = self.plan.faults.iter().position(|it| it == fault) {
+            self.plan.faults.remove(at);
+            self.matches.remove(at);
+        }
+    }
+
     /// Whether the decision about such a request may depend on its bucket or key: then they must be
     /// looked for, even in a body.
     pub(crate) fn asks_for_names(&self, operation: Operation, arrival: Arrival) -> bool {

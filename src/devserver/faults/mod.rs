@@ -105,6 +105,18 @@ impl Faults {
         self.changes.subscribe()
     }
 
+    /// Has `fault` happen from now on, beside the plan, whose counts go on.
+    #[cfg(test)]
+    pub(crate) fn begin(&self, fault: Fault) {
+        self.armed().add(fault);
+    }
+
+    /// Has that end.
+    #[cfg(test)]
+    pub(crate) fn end(&self, fault: &Fault) {
+        self.armed().remove(fault);
+    }
+
     /// The lock guards counts and is held for no longer than a decision; a panic in between leaves
     /// nothing half done.
     fn armed(&self) -> MutexGuard<'_, Armed> {

@@ -3,33 +3,36 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::client::tests::simulation::run::{End, Ran, Run};
-use crate::client::tests::simulation::weather::COMMITS;
-use crate::client::tests::simulation::world::{Happening, Wish, World};
+use crate::client::tests::simulation::run::{End, Ran, Run, Story};
+use crate::client::tests::simulation::use_of_line as line;
+use crate::client::tests::simulation::world::{Wish, World};
 use crate::devserver::Operation;
 use crate::devserver::within::Seen;
 use crate::error::ErrorKind;
 use crate::events::Event;
 
-/// What a form says beside the object's bytes, and what a calm line may cost beside them.
-const FORM_FRAME_LEN: u64 = 4096;
-
 /// Everything that did not hold, each on a line.
 pub(super) fn violations(world: &World, ran: &Ran) -> Vec<String> {
     let mut found = Vec::new();
-    for (index, run) in ran.runs.iter().enumerate() {
-        let mut run_found = Vec::new();
-        object(run, ran, &mut run_found);
-        events(run, &mut run_found);
-        found.extend(run_found.iter().map(|what| format!("run {index}: {what}")));
+    for (upload, story) in ran.stories.iter().enumerate() {
+        let mut story_found = Vec::new();
+        for (index, run) in story.runs.iter().enumerate() {
+            let mut run_found = Vec::new();
+            object(run, story, &mut run_found);
+            events(run, &mut run_found);
+            story_found.extend(run_found.iter().map(|what| format!("run {index}: {what}")));
+        }
+        ending(world, story, &mut story_found);
+        resumes(world, story, &mut story_found);
+        let named = story_found.iter();
+        found.extend(named.map(|what| format!("upload {upload}: {what}")));
     }
-    ending(world, ran, &mut found);
     nothing_after(world, ran, &mut found);
-    resumes(world, ran, &mut found);
     carried(world, ran, &mut found);
     known_segments(world, ran, &mut found);
+    line::comes_back(world, ran, &mut found);
     if world.is_calm() {
-        calm(world, ran, &mut found);
+        line::calm(world, ran, &mut found);
     }
     if ran.left_open > 0 {
         found.push(format!("{} connections were left open", ran.left_open));
@@ -38,9 +41,9 @@ pub(super) fn violations(world: &World, ran: &Ran) -> Vec<String> {
 }
 
 /// Nothing wrong is reported as right, and nothing half is ever stored.
-fn object(run: &Run, ran: &Ran, found: &mut Vec<String>) {
+fn object(run: &Run, story: &Story, found: &mut Vec<String>) {
     if let Some(stored) = &run.stored
-        && !ran.versions[..run.versions.1].contains(stored)
+        && !story.versions[..run.versions.1].contains(stored)
     {
         found.push("what is stored was never the source".to_owned());
     }
@@ -50,7 +53,7 @@ fn object(run: &Run, ran: &Ran, found: &mut Vec<String>) {
         return;
     };
     // A source that nobody touched during the run: exactly its bytes.
-    let during = &ran.versions[run.versions.0 - 1..run.versions.1];
+    let during = &story.versions[run.versions.0 - 1..run.versions.1];
     if !during.contains(stored) {
         found.push("success, and the object is an older source".to_owned());
     }
@@ -96,8 +99,10 @@ fn events(run: &Run, found: &mut Vec<String>) {
 }
 
 /// With faults that end, the upload ends, and well.
-fn ending(world: &World, ran: &Ran, found: &mut Vec<String>) {
-    let Some(last) = ran.runs.last() else { return };
+fn ending(world: &World, story: &Story, found: &mut Vec<String>) {
+    let Some(last) = story.runs.last() else {
+        return;
+    };
     match &last.end {
         End::Done(_) => {}
         // Nobody may look whether the object is there; and what the server has forgotten it has
@@ -118,7 +123,7 @@ fn ending(world: &World, ran: &Ran, found: &mut Vec<String>) {
         )),
         End::Crashed => found.push("the last run crashed".to_owned()),
     }
-    let reruns = ran
+    let reruns = story
         .runs
         .iter()
         .filter(|run| matches!(run.end, End::Failed(_)));
@@ -139,7 +144,7 @@ fn nothing_after(world: &World, ran: &Ran, found: &mut Vec<String>) {
         let within = |run: &Run| run.began <= seen.at && seen.at <= run.ended;
         let on_its_way = |run: &Run| run.ended <= seen.at && seen.at <= run.ended + grace;
         let broke_off = |run: &&Run| !matches!(run.end, End::Done(_));
-        if ran.runs.iter().any(within) || ran.runs.iter().filter(broke_off).any(on_its_way) {
+        if ran.runs().any(within) || ran.runs().filter(broke_off).any(on_its_way) {
             continue;
         }
         // An upload id is given back without anybody waiting for it.
@@ -150,11 +155,11 @@ fn nothing_after(world: &World, ran: &Ran, found: &mut Vec<String>) {
 }
 
 /// What was safe in one run is safe in the next.
-fn resumes(world: &World, ran: &Ran, found: &mut Vec<String>) {
+fn resumes(world: &World, story: &Story, found: &mut Vec<String>) {
     if world.source_changes() {
         return;
     }
-    for pair in ran.runs.windows(2) {
+    for pair in story.runs.windows(2) {
         let [before, after] = pair else { continue };
         let safe = before
             .events
@@ -178,48 +183,32 @@ fn resumes(world: &World, ran: &Ran, found: &mut Vec<String>) {
     }
 }
 
-/// No more bytes than the object has and the incidents explain.
+/// No more bytes than the objects have and the incidents explain.
 fn carried(world: &World, ran: &Ran, found: &mut Vec<String>) {
-    let segment = world.segment_max();
-    let lanes = world.window as u64;
-    let of_fault = |fault: &crate::devserver::Fault| {
-        let times = fault.times.unwrap_or(1);
-        let again = u64::from(fault.expire.is_some() || fault.wrong.is_some());
-        times * (segment + again * world.size.max(segment))
-    };
-    let of_happening = |happening: &Happening| match happening {
-        Happening::Outage(time) | Happening::Absent(_, _, time) | Happening::Restart(time) => {
-            lanes * segment * (1 + time.as_secs() / 30)
-        }
-        Happening::Crash(_) | Happening::Cut { .. } => lanes * segment,
-        Happening::Suspended(_) => 0,
-        // Something else is uploaded then.
-        Happening::CrashAndChange(..) | Happening::SourceChanges(_) => 4 * world.size + (4 << 20),
-    };
-    let faults: u64 = world.plan.faults.iter().map(of_fault).sum();
-    let hosts = world.plan.hosts.len() as u64 * lanes * segment * 4;
-    let holes = world.holes.len() as u64 * segment;
-    let happenings = world.happenings.iter().map(|(_, what)| of_happening(what));
-    // A form that fails again and again goes on in lanes.
-    let form = if world.is_calm() {
-        0
-    } else {
-        world.size.min(segment) * 3
-    };
-    let allowed =
-        world.size + faults + hosts + holes + happenings.sum::<u64>() + form + FORM_FRAME_LEN * 8;
+    let raced = ran.runs().map(races).sum::<u64>() * world.segment_max();
+    let allowed = world.explained_bytes() + raced;
     if ran.carried > allowed {
         found.push(format!(
             "{} bytes were carried for {}; {allowed} are explained",
-            ran.carried, world.size
+            ran.carried,
+            world.total()
         ));
     }
+}
+
+/// How many segments were sent a second time, the first attempt going on: each may arrive twice.
+pub(super) fn races(run: &Run) -> u64 {
+    let raced = run.events.iter().filter(|(_, event)| match event {
+        Event::Notice(text) => text.contains("goes out a second time"),
+        _ => false,
+    });
+    raced.count() as u64
 }
 
 /// What the client knows to be stored is not sent again: a segment that was answered, on a connection
 /// that then served another request, was heard.
 fn known_segments(world: &World, ran: &Ran, found: &mut Vec<String>) {
-    let voided = ran.runs.iter().any(voids) || world.source_changes();
+    let voided = ran.runs().any(voids) || world.source_changes();
     let altered = world.plan.faults.iter().any(|fault| {
         fault.wrong.is_some()
             || fault.flip_byte.is_some()
@@ -244,47 +233,12 @@ fn known_segments(world: &World, ran: &Ran, found: &mut Vec<String>) {
                 .is_some_and(|last| *last > seen.at)
     };
     let known: u64 = ran.log.iter().filter(heard).map(|seen| seen.received).sum();
-    if known > world.size {
+    if known > world.total() {
         found.push(format!(
             "{known} bytes were acknowledged and heard of, of {}: something was sent again",
-            world.size
+            world.total()
         ));
     }
-}
-
-/// Where nothing goes wrong, nothing is retried, nothing sent twice, and the line is used.
-fn calm(world: &World, ran: &Ran, found: &mut Vec<String>) {
-    let Some(run) = ran.runs.first() else { return };
-    for (_, event) in &run.events {
-        if let Event::Retrying { failure, .. } = event {
-            found.push(format!("retried on a calm line: {failure}"));
-        }
-    }
-    if ran.carried > world.size + FORM_FRAME_LEN {
-        found.push(format!("{} bytes for {}", ran.carried, world.size));
-    }
-    let took = run.ended - run.began;
-    let lane_round_trips = 8 + world.size / (256 * 1024);
-    let due = world.transfer() * 13 / 10
-        + world.latency * u32::try_from(lane_round_trips).unwrap_or(u32::MAX) * 3
-        + asleep(world)
-        + Duration::from_secs(2);
-    if took > due {
-        found.push(format!("took {took:?}, {due:?} would do"));
-    }
-    let commits = begun(ran).filter(|seen| COMMITS.contains(&seen.operation));
-    if commits.count() != 1 {
-        found.push("more than one commit on a calm line".to_owned());
-    }
-}
-
-/// For how long everybody slept.
-fn asleep(world: &World) -> Duration {
-    let naps = world.happenings.iter().map(|(_, what)| match what {
-        Happening::Suspended(time) => *time,
-        _ => Duration::ZERO,
-    });
-    naps.sum()
 }
 
 /// Whether a run says that something was void.
@@ -297,7 +251,7 @@ fn voids(run: &Run) -> bool {
     })
 }
 
-fn begun(ran: &Ran) -> impl Iterator<Item = &Seen> {
+pub(super) fn begun(ran: &Ran) -> impl Iterator<Item = &Seen> {
     ran.log.iter().filter(|seen| seen.outcome.is_none())
 }
 
@@ -313,7 +267,7 @@ pub(super) fn trace(ran: &Ran) -> Vec<String> {
             seen.arrival, seen.operation, seen.outcome, seen.received
         ));
     }
-    for run in &ran.runs {
+    for run in ran.runs() {
         for (at, event) in &run.events {
             let at = at.saturating_duration_since(ran.began);
             lines.push(match event {

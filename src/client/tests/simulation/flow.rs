@@ -260,7 +260,7 @@ impl Flow {
             self.arrive(now, line);
             return;
         }
-        let len = line.piece_len().min(self.room());
+        let len = line.piece_len(now).min(self.room());
         let bytes = self.queued.take(usize::try_from(len).unwrap());
         self.under_way_len += bytes.len() as u64;
         let passed = line.pass(self.way, now, bytes.len() as u64);

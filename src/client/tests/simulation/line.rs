@@ -1,4 +1,5 @@
-//! The line that all connections share: a rate and a latency each way, and times at which it is down.
+//! The line that all connections share: a rate that may change and a latency each way, and times at
+//! which it is down.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,10 @@ pub(super) enum Way {
 /// The line.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
-    /// Bits per second, each way.
-    pub(super) rate: u64,
+    /// Bits per second, each way, until the first of `changes`.
+    rate: u64,
+    /// From when on it carries so many bits per second; in order.
+    pub(super) changes: Vec<(Instant, u64)>,
     /// A round trip.
     pub(super) latency: Duration,
     /// From when to when nothing moves; in order, not overlapping.
@@ -37,6 +40,7 @@ impl Line {
     pub(super) fn new(rate: u64, latency: Duration) -> Self {
         Self {
             rate,
+            changes: Vec::new(),
             latency,
             outages: Vec::new(),
             free_up: None,
@@ -58,7 +62,8 @@ impl Line {
     /// Takes `len` bytes at `now`; says when the last of them has passed. They go one after the
     /// other, whosever they are.
     pub(super) fn pass(&mut self, way: Way, now: Instant, len: u64) -> Instant {
-        let time = Duration::from_nanos(len.saturating_mul(8_000_000_000) / self.rate);
+        let rate = self.rate_at(now);
+        let time = Duration::from_nanos(len.saturating_mul(8_000_000_000) / rate);
         let free = match way {
             Way::Up => &mut self.free_up,
             Way::Down => &mut self.free_down,
@@ -70,17 +75,22 @@ impl Line {
     }
 
     /// How many bytes go at once.
-    pub(super) fn piece_len(&self) -> u64 {
-        self.bytes_in(GRAIN).clamp(PIECE_LEN.0, PIECE_LEN.1)
+    pub(super) fn piece_len(&self, now: Instant) -> u64 {
+        self.bytes_in(now, GRAIN).clamp(PIECE_LEN.0, PIECE_LEN.1)
     }
 
     /// How many bytes a round trip holds.
-    pub(super) fn in_round_trip(&self) -> u64 {
-        self.bytes_in(self.latency)
+    pub(super) fn in_round_trip(&self, now: Instant) -> u64 {
+        self.bytes_in(now, self.latency)
     }
 
-    fn bytes_in(&self, time: Duration) -> u64 {
+    fn rate_at(&self, now: Instant) -> u64 {
+        let past = self.changes.iter().rev().find(|(from, _)| *from <= now);
+        past.map_or(self.rate, |(_, rate)| *rate)
+    }
+
+    fn bytes_in(&self, now: Instant, time: Duration) -> u64 {
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.rate.saturating_mul(millis) / 8_000
+        self.rate_at(now).saturating_mul(millis) / 8_000
     }
 }

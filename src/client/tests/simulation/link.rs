@@ -272,7 +272,7 @@ impl Gauge for PipeGauge {
     }
 
     fn round_trip(&self) -> Option<Duration> {
-        Some(self.0.line().latency * 2)
+        Some(self.0.line().latency)
     }
 
     fn kill(&self) {

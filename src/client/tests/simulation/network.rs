@@ -109,6 +109,11 @@ impl Network {
         }
     }
 
+    /// How many connections the client has made so far.
+    pub(super) fn connections(&self) -> u64 {
+        self.state().connections
+    }
+
     /// How many connections the client holds.
     pub(super) fn open_connections(&self) -> usize {
         let state = self.state();
@@ -169,7 +174,7 @@ impl Network {
         let mut state = self.state();
         state.connections += 1;
         let hole = state.holes.get(&state.connections).copied();
-        let round_trip = self.line().in_round_trip();
+        let round_trip = self.line().in_round_trip(clock::instant());
         let kernels = self.kernels;
         let flow = |way| {
             let send_buffer = kernels.send_buffer + 2 * round_trip;

@@ -1,26 +1,23 @@
-//! Lives a world: server, line, source and one stubborn user who runs the same line again.
+//! Lives a world: server, line, sources and one stubborn user who runs the same line again.
 
-use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use tempfile::TempDir;
+use futures_util::future::join_all;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::api::{Api, Call, Calling};
 use crate::blocking::at_once::AtOnce;
-use crate::client::tests::simulation::chance::Chance;
 use crate::client::tests::simulation::line::Line;
 use crate::client::tests::simulation::network::{Absence, Network, PipeDial};
+use crate::client::tests::simulation::source::Sources;
 use crate::client::tests::simulation::weather::CARRIERS;
-use crate::client::tests::simulation::world::{Change, Happening, Wish, World};
+use crate::client::tests::simulation::world::{Happening, Unwell, Wish, World};
 use crate::client::{Done, Uploader, UploaderBuilder};
 use crate::clock;
 use crate::clock::virtual_wall::VirtualWall;
 use crate::devserver::within::{self, Seen};
-use crate::devserver::{DevServer, DevServerBuilder, FaultPlan};
+use crate::devserver::{CannedAnswer, DevServer, DevServerBuilder, Fault, FaultPlan, Moment};
 use crate::error::Error;
 use crate::events::Event;
 use crate::kodo::{AccessKey, Credentials, PutPolicy, Scope, SecretKey, UploadToken};
@@ -54,7 +51,7 @@ pub(super) enum End {
     Overdue,
 }
 
-/// One run of the uploader.
+/// One run of one upload.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) began: Instant,
@@ -67,18 +64,34 @@ pub(super) struct Run {
     pub(super) versions: (usize, usize),
 }
 
+/// One upload, run until it was done.
+#[derive(Debug)]
+pub(super) struct Story {
+    pub(super) runs: Vec<Run>,
+    /// Every state of the source, in order.
+    pub(super) versions: Vec<Vec<u8>>,
+}
+
 /// All that came of a world.
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) began: Instant,
-    pub(super) runs: Vec<Run>,
+    /// In the order of [`World::sizes`].
+    pub(super) stories: Vec<Story>,
     pub(super) log: Vec<Seen>,
-    /// Body bytes that reached servers with the object in them.
+    /// Body bytes that reached servers with the objects in them.
     pub(super) carried: u64,
-    /// Every state of the source, in order.
-    pub(super) versions: Vec<Vec<u8>>,
+    /// Connections that the client made.
+    pub(super) connections: u64,
     /// Connections that the client held when nothing ran any more.
     pub(super) left_open: usize,
+}
+
+impl Ran {
+    /// Every run of every upload.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.stories.iter().flat_map(|story| &story.runs)
+    }
 }
 
 /// The management plane over the upload plane's connections.
@@ -105,8 +118,7 @@ struct Live {
     network: Arc<Network>,
     credentials: Credentials,
     hosts: Vec<String>,
-    dir: TempDir,
-    versions: Mutex<Vec<Vec<u8>>>,
+    sources: Sources,
     /// Of servers that are gone.
     past: Mutex<(Vec<Seen>, u64)>,
 }
@@ -128,7 +140,7 @@ pub(super) fn run(world: &World) -> Ran {
 async fn live(world: World) -> Ran {
     let began = clock::instant();
     let live = Arc::new(Live::new(world, began));
-    let server = live.server(live.world.plan.clone());
+    let server = live.server(&live.world.plan.faults);
     let server = server.start().await.unwrap();
     live.network.serve(Some(server));
     for (at, happening) in live.world.happenings.clone() {
@@ -147,12 +159,16 @@ async fn live(world: World) -> Ran {
     }
     live.bury(live.network.serve(None));
     let (log, carried) = std::mem::take(&mut *locked(&live.past));
+    let story = |(upload, runs)| Story {
+        runs,
+        versions: live.sources.versions(upload),
+    };
     Ran {
         began,
-        runs,
+        stories: runs.into_iter().enumerate().map(story).collect(),
         log,
         carried,
-        versions: locked(&live.versions).clone(),
+        connections: live.network.connections(),
         left_open,
     }
 }
@@ -164,9 +180,9 @@ impl Live {
             .collect();
         let mut line = Line::new(world.rate, world.latency);
         line.outages = world.outages(began);
+        line.changes = world.rates(began);
         let network = Network::new(line, world.kernels, hosts.clone(), &world.holes);
-        let dir = place();
-        let this = Self {
+        Self {
             began,
             network: Arc::new(network),
             credentials: Credentials::new(
@@ -174,18 +190,19 @@ impl Live {
                 SecretKey::new("sk").unwrap(),
             ),
             hosts,
-            dir,
-            versions: Mutex::default(),
+            sources: Sources::new(&world),
             past: Mutex::default(),
             world,
-        };
-        let content = Chance::new(this.world.seed ^ 0xc0de).bytes(this.world.size);
-        this.write(&content, false);
-        locked(&this.versions).push(content);
-        this
+        }
     }
 
-    fn server(&self, plan: FaultPlan) -> DevServerBuilder {
+    /// A server with these faults, behind what is on the way.
+    fn server(&self, faults: &[Fault]) -> DevServerBuilder {
+        let faults = [faults, &self.world.way].concat();
+        let plan = FaultPlan {
+            faults,
+            ..self.world.plan.clone()
+        };
         DevServer::builder()
             .within(&self.hosts)
             .credentials(self.credentials.clone())
@@ -210,48 +227,85 @@ impl Live {
         past.1 += carried.sum::<u64>();
     }
 
-    /// Runs the same line until it is done.
-    async fn runs(&self, began: Instant) -> Vec<Run> {
+    /// Runs the same line until everything is done: the runs of each upload.
+    async fn runs(&self, began: Instant) -> Vec<Vec<Run>> {
         let deadline = began + self.world.patience();
         let mut crashes: Vec<_> = self.world.crashes().collect();
-        let mut runs = Vec::new();
-        let mut reruns = 0;
-        loop {
+        let count = self.world.sizes().count();
+        let mut runs: Vec<Vec<Run>> = (0..count).map(|_| Vec::new()).collect();
+        let mut undone: Vec<usize> = (0..count).collect();
+        let mut reruns = vec![0; count];
+        while !undone.is_empty() {
             crashes.retain(|(at, ..)| began + *at >= clock::instant());
             let crash = crashes.first().copied();
-            let run = self
-                .run_once(crash.map(|(at, ..)| began + at), deadline)
+            let at_once = if self.world.in_turn { 1 } else { count };
+            let due = &undone[..at_once.min(undone.len())];
+            let ended = self
+                .process(due, crash.map(|(at, ..)| began + at), deadline)
                 .await;
-            let goes_on = match &run.end {
-                End::Done(_) | End::Overdue => false,
-                End::Failed(error) => {
-                    reruns += 1;
-                    sleep(RERUN_PAUSE).await;
-                    reruns <= RERUNS_MAX && self.world.may_fail(error.kind())
+            let (mut has_crashed, mut has_failed) = (false, false);
+            for (upload, run) in ended {
+                let goes_on = match &run.end {
+                    End::Done(_) | End::Overdue => false,
+                    End::Failed(error) => {
+                        reruns[upload] += 1;
+                        has_failed = true;
+                        reruns[upload] <= RERUNS_MAX && self.world.may_fail(error.kind())
+                    }
+                    End::Crashed => {
+                        has_crashed = true;
+                        true
+                    }
+                };
+                if !goes_on {
+                    undone.retain(|it| *it != upload);
                 }
-                End::Crashed => true,
-            };
-            let crashed = matches!(run.end, End::Crashed);
-            runs.push(run);
-            if !goes_on {
-                return runs;
+                runs[upload].push(run);
             }
-            if let (true, Some((_, pause, change))) = (crashed, crash) {
+            if has_failed {
+                sleep(RERUN_PAUSE).await;
+            }
+            if let (true, Some((_, pause, change))) = (has_crashed, crash) {
                 if let Some(change) = change {
-                    self.change(change);
+                    self.sources.change(change);
                 }
                 sleep(pause).await;
             }
         }
+        runs
     }
 
-    async fn run_once(&self, crash: Option<Instant>, deadline: Instant) -> Run {
+    /// One process with these uploads, until each has ended or it dies.
+    async fn process(
+        &self,
+        uploads: &[usize],
+        crash: Option<Instant>,
+        deadline: Instant,
+    ) -> Vec<(usize, Run)> {
+        let uploader = self.uploader(clock::instant());
+        let runs = uploads.iter().map(|upload| {
+            let run = self.run_once(&uploader, *upload, crash, deadline);
+            async { (*upload, run.await) }
+        });
+        let runs = join_all(runs).await;
+        drop(uploader);
+        // Its connections' tasks end in their next turn.
+        sleep(Duration::from_millis(1)).await;
+        runs
+    }
+
+    async fn run_once(
+        &self,
+        uploader: &Uploader,
+        upload: usize,
+        crash: Option<Instant>,
+        deadline: Instant,
+    ) -> Run {
         let began = clock::instant();
-        let versions = locked(&self.versions).len();
+        let versions = self.sources.count(upload);
         let events: Arc<Mutex<Vec<(Instant, Event)>>> = Arc::default();
         let heard = Arc::clone(&events);
-        let uploader = self.uploader(began);
-        let mut put = uploader.put_file("b", "k", self.path());
+        let mut put = uploader.put_file("b", key(upload), self.sources.path(upload));
         if self.world.insert_only {
             put = put.insert_only();
         }
@@ -273,12 +327,11 @@ impl Live {
             () = crashed => End::Crashed,
             () = sleep_until(deadline.into()) => End::Overdue,
         };
-        drop(uploader);
         // Tasks that were told to end do so in their next turn.
         sleep(Duration::from_millis(1)).await;
         let ended = clock::instant();
-        let versions = (versions, locked(&self.versions).len());
-        let stored = self.stored().await;
+        let versions = (versions, self.sources.count(upload));
+        let stored = self.stored(upload).await;
         let events = std::mem::take(&mut *locked(&events));
         Run {
             began,
@@ -293,9 +346,14 @@ impl Live {
     fn uploader(&self, now: Instant) -> Uploader {
         let world = &self.world;
         let mut builder = Uploader::builder()
-            .state_dir(self.dir.path().join("state"))
-            .part_size(world.part_len)
-            .window(world.window);
+            .state_dir(self.sources.state_dir())
+            .part_size(world.part_len);
+        if let Some(lanes) = world.window {
+            builder = builder.window(lanes);
+        }
+        if world.wait_online {
+            builder = builder.wait_online();
+        }
         builder = match world.wish {
             Wish::Auto => builder,
             Wish::V1 => builder.protocol(Protocol::V1),
@@ -323,7 +381,7 @@ impl Live {
         if !self.world.ready_token {
             return builder.credentials(keys.access_key.as_str(), keys.secret_key.expose());
         }
-        let scope = Scope::Key(Bucket::new("b").unwrap(), ObjectKey::new("k").unwrap());
+        let scope = Scope::Key(Bucket::new("b").unwrap(), ObjectKey::new(key(0)).unwrap());
         let deadline = clock::unix_seconds(clock::wall()) + 24 * 60 * 60;
         let mut policy = PutPolicy::new(scope, deadline);
         policy.insert_only = self.world.insert_only;
@@ -331,11 +389,11 @@ impl Live {
         builder.upload_token(token.expose())
     }
 
-    /// What is under the key now.
-    async fn stored(&self) -> Option<Vec<u8>> {
+    /// What is under an upload's key now.
+    async fn stored(&self, upload: usize) -> Option<Vec<u8>> {
         loop {
             match self.network.with_server(DevServer::keepings) {
-                Some(store) => return within::object(&store, "b", "k").await,
+                Some(store) => return within::object(&store, "b", &key(upload)).await,
                 // The server is away; its store is not.
                 None => sleep(Duration::from_secs(1)).await,
             }
@@ -359,84 +417,45 @@ impl Live {
                 let store = server.keepings();
                 self.bury(Some(server));
                 sleep(pause).await;
-                let plan = FaultPlan {
-                    faults: Vec::new(),
-                    ..self.world.plan.clone()
-                };
-                let server = self.server(plan).store(store).start().await.unwrap();
+                let server = self.server(&[]).store(store).start().await.unwrap();
                 self.network.serve(Some(server));
             }
-            Happening::SourceChanges(change) => self.change(change),
+            Happening::SourceChanges(change) => self.sources.change(change),
+            Happening::Unwell(host, how, lasting) => {
+                let fault = unwell(host, how);
+                self.network
+                    .with_server(|server| server.faults().begin(fault.clone()));
+                sleep(lasting).await;
+                self.network
+                    .with_server(|server| server.faults().end(&fault));
+            }
             Happening::Suspended(time) => tokio::time::advance(time).await,
             // Part of the line, and of the runs.
-            Happening::Outage(_) | Happening::Crash(_) | Happening::CrashAndChange(..) => {}
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("source")
-    }
-
-    /// Makes the source another one.
-    fn change(&self, change: Change) {
-        let mut versions = locked(&self.versions);
-        let mut chance = Chance::new(self.world.seed ^ versions.len() as u64);
-        let mut content = versions.last().cloned().unwrap_or_default();
-        let len = content.len() as u64;
-        let at = |chance: &mut Chance| usize::try_from(chance.within(0..=len - 1)).unwrap();
-        match change {
-            Change::Rewritten | Change::Replaced => content = chance.bytes(len),
-            Change::OneByte if len > 0 => {
-                let at = at(&mut chance);
-                content[at] ^= 1;
-            }
-            Change::Truncated if len > 0 => {
-                let at = at(&mut chance);
-                content.truncate(at);
-            }
-            Change::Grown => {
-                let more = chance.within(1..=1 << 20);
-                content.extend(chance.bytes(more));
-            }
-            Change::OneByte | Change::Truncated | Change::Touched => {}
-        }
-        self.write(&content, change == Change::Replaced);
-        versions.push(content);
-    }
-
-    /// Writes the source, in place or as another file. Real clocks are too coarse for virtual time,
-    /// so the file's time is set.
-    fn write(&self, content: &[u8], as_another: bool) {
-        let path = self.path();
-        let draft = self.dir.path().join("draft");
-        let target: &Path = if as_another { &draft } else { &path };
-        let mut options = File::options();
-        let opened = options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(target);
-        let mut file = opened.unwrap();
-        file.seek(SeekFrom::Start(0)).unwrap();
-        file.write_all(content).unwrap();
-        file.set_len(content.len() as u64).unwrap();
-        file.set_modified(clock::wall()).unwrap();
-        if as_another {
-            fs::rename(&draft, &path).unwrap();
+            Happening::Outage(_)
+            | Happening::Flaps { .. }
+            | Happening::Rate(..)
+            | Happening::Crash(_)
+            | Happening::CrashAndChange(..) => {}
         }
     }
 }
 
-/// A directory of this world's own; in memory where the system has such a place, since every record
-/// of a journal is synced.
-fn place() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir()
-        && let Ok(dir) = TempDir::new_in(memory)
-    {
-        return dir;
+/// The key of an upload.
+fn key(upload: usize) -> String {
+    format!("k{upload}")
+}
+
+/// What a server does that is not well.
+fn unwell(host: Option<usize>, how: Unwell) -> Fault {
+    Fault {
+        host,
+        probability: how.one_in_three.then_some(0.34),
+        answer: Some(CannedAnswer {
+            at: how.at_once.then_some(Moment::BeforeBody),
+            ..CannedAnswer::status(how.status)
+        }),
+        ..Fault::default()
     }
-    TempDir::new().unwrap()
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::client::tests::simulation::chance::Chance;
 use crate::client::tests::simulation::network::{Absence, Hole};
-use crate::client::tests::simulation::world::{Change, Happening, World};
+use crate::client::tests::simulation::world::{Change, Happening, Unwell, Wish, World};
 use crate::devserver::{
     AnswerField, CannedAnswer, Expire, Fault, HostFault, HostState, Loss, Moment, Operation, Rate,
     StopReading,
@@ -26,21 +26,40 @@ pub(super) const COMMITS: [Operation; 3] =
 /// Everything else that an upload needs.
 const OTHERS: [Operation; 3] = [Operation::Initiate, Operation::Stat, Operation::ListParts];
 
+/// Slowest line that a change of rate leads to, in bits a second: the slowest that there is.
+const RATE_MIN: u64 = 64_000;
+
+/// A line that is slow for good may need so long for everything; else it recovers.
+const SLOW_TRANSFER_MAX: Duration = Duration::from_secs(480);
+
 /// Draws what goes wrong.
 pub(super) fn brew(world: &mut World, chance: &mut Chance) {
     // One world in eight is calm.
     let count = chance.one(&[0, 1, 1, 1, 2, 2, 3, 5]);
     for _ in 0..count {
         match chance.within(0..=99) {
-            0..60 => world.plan.faults.push(fault(world, chance)),
-            60..68 => world.holes.push(hole(world, chance)),
-            68..72 => host(world, chance),
+            0..50 => world.plan.faults.push(fault(world, chance)),
+            50..57 => world.holes.push(hole(world, chance)),
+            57..62 => host(world, chance),
+            62..64 => {
+                let slow = slow_connections(chance);
+                world.way.push(slow);
+            }
             _ => {
                 let at = moment(world, chance);
                 let happening = happening(world, chance);
                 world.happenings.push((at, happening));
             }
         }
+    }
+    if count > 0 && chance.percent(8) {
+        let proxy = proxy(world, chance);
+        world.way.push(proxy);
+    }
+    if count > 0 && world.wait_online && chance.percent(50) {
+        let at = moment(world, chance);
+        let outage = Happening::Outage(seconds(chance, &[200, 3600]));
+        world.happenings.push((at, outage));
     }
     world.happenings.sort_by_key(|(at, _)| *at);
 }
@@ -58,31 +77,116 @@ fn seconds(chance: &mut Chance, of: &[u64]) -> Duration {
 }
 
 fn happening(world: &World, chance: &mut Chance) -> Happening {
-    let changes = [
+    match chance.within(0..=99) {
+        0..5 => Happening::Suspended(seconds(chance, &[2, 200, 2000])),
+        5..19 => Happening::Outage(seconds(chance, &[2, 20, 50, 200])),
+        19..25 => Happening::Flaps {
+            down: seconds(chance, &[4, 8, 20]),
+            up: seconds(chance, &[2, 8, 20]),
+            times: u32::try_from(chance.within(2..=8)).unwrap(),
+        },
+        25..34 => rate(world, chance),
+        34..42 => unwell(world, chance),
+        42..52 => {
+            let host = chance.within(0..=world.hosts as u64 - 1);
+            let how = chance.one(&[Absence::Refuses, Absence::Swallows]);
+            let host = usize::try_from(host).unwrap();
+            Happening::Absent(host, how, seconds(chance, &[2, 30, 90]))
+        }
+        52..72 => Happening::Crash(seconds(chance, &[1, 60])),
+        72..84 => Happening::Restart(seconds(chance, &[1, 5, 40])),
+        84..90 => Happening::Cut {
+            reset: chance.percent(50),
+        },
+        // Somebody writes into one source alone.
+        _ if !world.others.is_empty() => Happening::Cut { reset: true },
+        90..96 => Happening::CrashAndChange(seconds(chance, &[1, 60]), change(chance)),
+        _ => Happening::SourceChanges(change(chance)),
+    }
+}
+
+fn change(chance: &mut Chance) -> Change {
+    chance.one(&[
         Change::Rewritten,
         Change::OneByte,
         Change::Truncated,
         Change::Grown,
         Change::Touched,
         Change::Replaced,
-    ];
-    match chance.within(0..=99) {
-        0..6 => Happening::Suspended(seconds(chance, &[2, 200, 2000])),
-        6..25 => Happening::Outage(seconds(chance, &[2, 20, 50, 200])),
-        25..40 => {
-            let host = chance.within(0..=world.hosts as u64 - 1);
-            let how = chance.one(&[Absence::Refuses, Absence::Swallows]);
-            let host = usize::try_from(host).unwrap();
-            Happening::Absent(host, how, seconds(chance, &[2, 30, 90]))
-        }
-        40..70 => Happening::Crash(seconds(chance, &[1, 60])),
-        70..78 => Happening::CrashAndChange(seconds(chance, &[1, 60]), chance.one(&changes)),
-        78..88 => Happening::Restart(seconds(chance, &[1, 5, 40])),
-        88..94 => Happening::Cut {
-            reset: chance.percent(50),
-        },
-        _ => Happening::SourceChanges(chance.one(&changes)),
+    ])
+}
+
+/// The line falls to a tenth or a hundredth, or rises, for a while or for good.
+fn rate(world: &World, chance: &mut Chance) -> Happening {
+    let rate = match chance.within(0..=5) {
+        0..3 => world.rate / 10,
+        3..5 => world.rate / 100,
+        _ => world.rate * 4,
+    };
+    let rate = rate.max(RATE_MIN);
+    let lasting = seconds(chance, &[5, 20, 60]);
+    let is_for_good = chance.percent(50) && world.transfer_at(rate) <= SLOW_TRANSFER_MAX;
+    Happening::Rate(rate, (!is_for_good).then_some(lasting))
+}
+
+/// A host, or all, is there and does not serve.
+fn unwell(world: &World, chance: &mut Chance) -> Happening {
+    let hosts = world.hosts as u64;
+    let host = usize::try_from(chance.within(0..=hosts - 1)).unwrap();
+    let host = (hosts > 1 && chance.percent(50)).then_some(host);
+    let (status, one_in_three, lasting) = chance.one(&[
+        (503, false, 15),
+        (503, false, 15),
+        (502, false, 15),
+        (573, true, 60),
+        (573, true, 60),
+        (503, true, 60),
+    ]);
+    let unwell = Unwell {
+        status,
+        one_in_three,
+        at_once: chance.percent(50),
+    };
+    Happening::Unwell(host, unwell, Duration::from_secs(lasting))
+}
+
+/// One connection in four is read at a twentieth of a fast line's pace.
+fn slow_connections(chance: &mut Chance) -> Fault {
+    Fault {
+        operation: CARRIERS.to_vec(),
+        connection: Some(chance.within(1..=4)),
+        connection_every: Some(4),
+        slow_read: Rate::from_bits_per_s(400_000),
+        ..Fault::default()
     }
+}
+
+/// Something on the way lets no longer bodies pass: it answers 413 in words of its own, or cuts.
+fn proxy(world: &World, chance: &mut Chance) -> Fault {
+    let how = chance.within(0..=3);
+    // Parts cannot be shorter than 1 MiB, and a cut only tells about where the limit is.
+    let (limit, how) = match world.wish {
+        Wish::V2 => (1 << 20, 0),
+        _ => (chance.one(&[1 << 20, 512 << 10, 300 << 10]), how),
+    };
+    let mut proxy = Fault {
+        longer_than: Some(limit),
+        ..Fault::default()
+    };
+    match how {
+        0 | 1 => {
+            proxy.omit_reqid = true;
+            proxy.answer = Some(CannedAnswer {
+                body: Some("<html>413 Request Entity Too Large</html>".to_owned()),
+                content_type: Some("text/html".to_owned()),
+                at: Some(chance.one(&[Moment::BeforeBody, Moment::AfterBodyBytes(limit)])),
+                ..CannedAnswer::status(413)
+            });
+        }
+        2 => proxy.reset = Some(Moment::AfterBodyBytes(limit)),
+        _ => proxy.close = Some(Moment::AfterBodyBytes(limit)),
+    }
+    proxy
 }
 
 fn hole(world: &World, chance: &mut Chance) -> Hole {

@@ -10,8 +10,9 @@ use crate::devserver::{Fault, FaultPlan};
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// Longest time that the bytes of an upload may take on their line: more shows nothing new.
-const TRANSFER_MAX_S: u64 = 240;
+/// Longest time that the bytes of all uploads may take on their line as it is at first: more shows
+/// nothing new.
+const TRANSFER_MAX_S: u64 = 150;
 
 /// How the object is asked to travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,16 @@ pub(super) enum Wish {
 pub(super) enum Happening {
     /// The line is down for so long.
     Outage(Duration),
+    /// The line is down and up in turn, so many times.
+    Flaps {
+        down: Duration,
+        up: Duration,
+        times: u32,
+    },
+    /// From now on the line carries so many bits per second: for so long, or for good.
+    Rate(u64, Option<Duration>),
+    /// A host, or all of them, answers so for so long.
+    Unwell(Option<usize>, Unwell, Duration),
     /// A host is absent for so long.
     Absent(usize, Absence, Duration),
     /// The client dies and is started again after a pause.
@@ -44,6 +55,16 @@ pub(super) enum Happening {
     Restart(Duration),
     /// Somebody writes into the source.
     SourceChanges(Change),
+}
+
+/// How a host fails that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unwell {
+    pub(super) status: u16,
+    /// Only every third request, about, is answered so.
+    pub(super) one_in_three: bool,
+    /// As soon as a request's head is there, not after its body.
+    pub(super) at_once: bool,
 }
 
 /// What becomes of the source.
@@ -66,9 +87,16 @@ pub(super) enum Change {
 pub(super) struct World {
     pub(super) seed: u64,
     pub(super) size: u64,
+    /// Sizes of further uploads, under other keys.
+    pub(super) others: Vec<u64>,
+    /// These run after one another, each in a process of its own, not all at once in one.
+    pub(super) in_turn: bool,
     pub(super) wish: Wish,
     pub(super) part_len: u64,
-    pub(super) window: usize,
+    /// Lanes by setting; none for what the line is worth.
+    pub(super) window: Option<usize>,
+    /// Outages are waited out.
+    pub(super) wait_online: bool,
     /// A ready token in place of keys: nobody can look whether the object is there.
     pub(super) ready_token: bool,
     /// Never replace another object.
@@ -81,6 +109,9 @@ pub(super) struct World {
     pub(super) kernels: Kernels,
     pub(super) hosts: usize,
     pub(super) plan: FaultPlan,
+    /// What is on the way for good, whatever becomes of the server: a proxy that lets no long bodies
+    /// pass, connections that are slow.
+    pub(super) way: Vec<Fault>,
     pub(super) holes: Vec<Hole>,
     /// In order of time since the beginning.
     pub(super) happenings: Vec<(Duration, Happening)>,
@@ -103,9 +134,24 @@ impl World {
         let mut world = Self {
             seed,
             size,
+            others: Vec::new(),
+            in_turn: false,
             wish: chance.one(&[Wish::Auto, Wish::V1, Wish::V2, Wish::V2, Wish::Form]),
             part_len: chance.one(&[MIB, 2 * MIB, 4 * MIB]),
-            window: usize::try_from(chance.one(&[1, 2, 2, 2, 4])).unwrap(),
+            // Six worlds in ten find out by themselves what the line is worth.
+            window: chance.one(&[
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                Some(1),
+                Some(2),
+                Some(2),
+                Some(4),
+            ]),
+            wait_online: chance.percent(12),
             ready_token: chance.percent(20),
             insert_only: chance.percent(25),
             rate,
@@ -121,9 +167,13 @@ impl World {
                 seed,
                 ..FaultPlan::default()
             },
+            way: Vec::new(),
             holes: Vec::new(),
             happenings: Vec::new(),
         };
+        if chance.percent(25) {
+            world.accompany(&mut chance);
+        }
         weather::brew(&mut world, &mut chance);
         // A quarter of what the line carries, up to twice that.
         let limit = rate / 8 * chance.one(&[1, 2, 4, 8]) / 4;
@@ -131,12 +181,41 @@ impl World {
         world
     }
 
-    /// How long the bytes alone take on the line, under the limit.
+    /// Adds further uploads.
+    fn accompany(&mut self, chance: &mut Chance) {
+        let count = chance.within(1..=5);
+        self.in_turn = chance.percent(30);
+        // A ready token is for one key.
+        self.ready_token = false;
+        let most = self.rate / 8 * TRANSFER_MAX_S / 2;
+        self.size = self.size.min(4 * MIB).min(most);
+        let one = |chance: &mut Chance| match chance.within(0..=2) {
+            0 => chance.within(0..=64 * KIB),
+            1 => chance.within(64 * KIB..=MIB),
+            _ => chance.within(MIB..=2 * MIB + MIB / 2),
+        };
+        self.others = (0..count).map(|_| one(chance).min(most / count)).collect();
+    }
+
+    /// The sizes of all uploads.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
+        std::iter::once(self.size).chain(self.others.iter().copied())
+    }
+
+    /// Bytes of all uploads.
+    pub(super) fn total(&self) -> u64 {
+        self.sizes().sum()
+    }
+
+    /// How long the bytes alone take on the line as it is at first, under the limit.
     pub(super) fn transfer(&self) -> Duration {
-        let rate = self
-            .limit_rate
-            .map_or(self.rate, |limit| self.rate.min(8 * limit));
-        Duration::from_millis(self.size.saturating_mul(8_000) / rate)
+        self.transfer_at(self.rate)
+    }
+
+    /// The same at another rate.
+    pub(super) fn transfer_at(&self, rate: u64) -> Duration {
+        let rate = self.limit_rate.map_or(rate, |limit| rate.min(8 * limit));
+        Duration::from_millis(self.total().saturating_mul(8_000) / rate)
     }
 
     /// Whether nothing goes wrong at all. Sleep is nothing wrong.
@@ -148,7 +227,8 @@ impl World {
 
     /// How many things go wrong.
     pub(super) fn incidents(&self) -> usize {
-        self.plan.faults.len() + self.plan.hosts.len() + self.holes.len() + self.happenings.len()
+        let plan = self.plan.faults.len() + self.plan.hosts.len();
+        plan + self.way.len() + self.holes.len() + self.happenings.len()
     }
 
     /// The same world without its `index`th incident.
@@ -167,6 +247,8 @@ impl World {
             world.plan.faults.remove(at);
         } else if let Some(at) = take(world.plan.hosts.len()) {
             world.plan.hosts.remove(at);
+        } else if let Some(at) = take(world.way.len()) {
+            world.way.remove(at);
         } else if let Some(at) = take(world.holes.len()) {
             world.holes.remove(at);
         } else if let Some(at) = take(world.happenings.len()) {
@@ -196,26 +278,44 @@ impl World {
 
     /// The longest segment that may be sent.
     pub(super) fn segment_max(&self) -> u64 {
+        let longest = self.sizes().max().unwrap_or(0);
         let lanes = match self.wish {
             Wish::V2 => self.part_len,
             Wish::Auto | Wish::V1 => 4 * MIB,
-            Wish::Form => self.size,
+            Wish::Form => longest,
         };
-        // A small object goes by form, in one piece.
-        lanes.max(MIB).min(self.size.max(1))
+        // A small object goes by form, in one piece: the larger, the more the line is known to carry.
+        let form = match self.window {
+            Some(_) => MIB,
+            None => 8 * MIB,
+        };
+        lanes.max(form).min(longest.max(1))
+    }
+
+    /// Most segments in flight, over all uploads.
+    pub(super) fn lanes(&self) -> u64 {
+        let each = |size: u64| match self.window {
+            Some(window) => window as u64,
+            // Half of its lanes, as the engine has it.
+            None => (size / MIB / 2).clamp(2, 16),
+        };
+        self.sizes().map(each).sum()
     }
 
     /// What went wrong, each on a line, with the seed in front.
     pub(super) fn told(&self) -> String {
         use std::fmt::Write as _;
         let mut text = format!(
-            "seed {}: {} bytes by {:?}, parts of {}, window {}, {} bit/s, {:?}, limit {:?}, {:?}, {} hosts, \
+            "seed {}: {} bytes and {:?}, in turn: {}, by {:?}, parts of {}, window {:?}, wait online: {}, {} bit/s, {:?}, limit {:?}, {:?}, {} hosts, \
              ready token: {}, insert only: {}\n",
             self.seed,
             self.size,
+            self.others,
+            self.in_turn,
             self.wish,
             self.part_len,
             self.window,
+            self.wait_online,
             self.rate,
             self.latency,
             self.limit_rate,
@@ -226,6 +326,9 @@ impl World {
         );
         for fault in &self.plan.faults {
             let _ = writeln!(text, "  {}", told(fault));
+        }
+        for fault in &self.way {
+            let _ = writeln!(text, "  for good: {}", told(fault));
         }
         for host in &self.plan.hosts {
             let _ = writeln!(text, "  {host:?}");

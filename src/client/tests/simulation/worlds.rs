@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::client::tests::simulation::checks::{trace, violations};
+use crate::client::tests::simulation::checks::{races, trace, violations};
 use crate::client::tests::simulation::run::{Ran, run};
-use crate::client::tests::simulation::world::{Wish, World};
+use crate::client::tests::simulation::world::{Happening, Wish, World};
+use crate::events::Event;
 
 /// Worlds of one `cargo test`.
 const SEEDS: u64 = 2000;
@@ -21,10 +22,37 @@ const WORKERS: usize = 4;
 /// Failing worlds after which the rest is not looked at.
 const FAILURES_MAX: usize = 5;
 
+/// In how many worlds something was seen that only a line which is watched brings about.
+#[derive(Debug, Default)]
+struct Tally {
+    raced: AtomicU64,
+    called_down: AtomicU64,
+    paced: AtomicU64,
+}
+
+impl Tally {
+    fn count(&self, ran: &Ran) {
+        let mut events = ran.runs().flat_map(|run| &run.events);
+        let down = events.any(|(_, event)| matches!(event, Event::LineDown { .. }));
+        let mut events = ran.runs().flat_map(|run| &run.events);
+        let paced =
+            events.any(|(_, event)| matches!(event, Event::Pace { lanes, .. } if *lanes > 2));
+        let raced = ran.runs().map(races).sum::<u64>() > 0;
+        for (count, is_so) in [
+            (&self.raced, raced),
+            (&self.called_down, down),
+            (&self.paced, paced),
+        ] {
+            count.fetch_add(u64::from(is_so), Ordering::Relaxed);
+        }
+    }
+}
+
 /// What did not hold in a world; a panic is one more such thing.
-fn live(world: &World) -> Vec<String> {
+fn live(world: &World, tally: &Tally) -> Vec<String> {
     match catch_unwind(AssertUnwindSafe(|| {
         let ran = run(world);
+        tally.count(&ran);
         violations(world, &ran)
     })) {
         Ok(found) => found,
@@ -38,14 +66,23 @@ fn live(world: &World) -> Vec<String> {
 
 /// The smallest world that still fails, by leaving out one thing after the other.
 fn shrunk(mut world: World) -> World {
+    let tally = Tally::default();
     let mut index = 0;
     while index < world.incidents() {
         let smaller = world.without(index);
-        if live(&smaller).is_empty() {
+        if live(&smaller, &tally).is_empty() {
             index += 1;
         } else {
             world = smaller;
         }
+    }
+    while !world.others.is_empty() {
+        let mut smaller = world.clone();
+        smaller.others.pop();
+        if live(&smaller, &tally).is_empty() {
+            break;
+        }
+        world = smaller;
     }
     world
 }
@@ -68,6 +105,7 @@ fn whatever_happens() {
     let first = wish("HAUL_SIM_FROM").unwrap_or(0);
     let end = first + wish("HAUL_SIM_SEEDS").unwrap_or(SEEDS);
     let next = AtomicU64::new(first);
+    let tally = Tally::default();
     let failures: Vec<String> = thread::scope(|scope| {
         let work = || {
             let mut failures = Vec::new();
@@ -77,9 +115,9 @@ fn whatever_happens() {
                     break;
                 }
                 let world = World::new(seed);
-                if !live(&world).is_empty() {
+                if !live(&world, &tally).is_empty() {
                     let world = shrunk(world);
-                    let found = live(&world).join("\n    ");
+                    let found = live(&world, &Tally::default()).join("\n    ");
                     failures.push(format!("{}    {found}", world.told()));
                 }
             }
@@ -89,6 +127,7 @@ fn whatever_happens() {
         let done = workers.into_iter().flat_map(|it| it.join().unwrap());
         done.collect()
     });
+    println!("{tally:?}");
     assert!(
         failures.is_empty(),
         "{} worlds failed; HAUL_SIM_SEED=<seed> tells the story of one\n\n{}",
@@ -103,7 +142,7 @@ fn tell(seed: u64) {
     println!("{}", world.told());
     let ran = run(&world);
     println!("{}", trace(&ran).join("\n"));
-    for run in &ran.runs {
+    for run in ran.runs() {
         println!("{:?}", run.end);
     }
     assert_eq!(violations(&world, &ran), Vec::<String>::new());
@@ -132,30 +171,47 @@ fn same_seed_same_trace() {
 fn checks_find_what_is_wrong() {
     let world = (0..).map(World::new).find(|world| {
         let in_lanes = world.size > 2 * world.part_len && world.wish == Wish::V2;
-        world.incidents() == 0 && in_lanes && !world.ready_token
+        world.incidents() == 0 && in_lanes && !world.ready_token && world.window.is_none()
     });
     let world = world.unwrap();
     assert_eq!(violations(&world, &run(&world)), Vec::<String>::new());
     type Spoil = fn(&mut Ran);
-    let rows: [(&str, Spoil); 7] = [
-        ("there is no object", |ran| ran.runs[0].stored = None),
+    let rows: [(&str, Spoil); 11] = [
+        ("there is no object", |ran| {
+            ran.stories[0].runs[0].stored = None
+        }),
         ("never the source", |ran| {
-            ran.runs[0].stored.as_mut().unwrap()[0] ^= 1;
+            ran.stories[0].runs[0].stored.as_mut().unwrap()[0] ^= 1;
         }),
         ("while nothing ran", |ran| {
             let mut late = ran.log[0].clone();
-            late.at = ran.runs[0].ended + Duration::from_secs(1);
+            late.at = ran.stories[0].runs[0].ended + Duration::from_secs(1);
             ran.log.push(late);
         }),
         ("are explained", |ran| ran.carried *= 3),
         ("left open", |ran| ran.left_open = 1),
+        ("of them used", |ran| ran.connections += 1),
+        ("raced", |ran| {
+            let raced = Event::Notice("its segment goes out a second time".to_owned());
+            let run = &mut ran.stories[0].runs[0];
+            run.events.push((run.ended, raced));
+        }),
+        ("called down", |ran| {
+            let silence = Duration::from_secs(4);
+            let run = &mut ran.stories[0].runs[0];
+            run.events.push((run.ended, Event::LineDown { silence }));
+        }),
+        ("stood still", |ran| {
+            ran.stories[0].runs[0].events.clear();
+            ran.stories[0].runs[0].ended += Duration::from_secs(3600);
+        }),
         ("sent again", |ran| {
             let twice = ran.log.clone();
             ran.log.extend(twice);
         }),
         ("runs backwards", |ran| {
-            let twice = ran.runs[0].events.clone();
-            ran.runs[0].events.extend(twice);
+            let twice = ran.stories[0].runs[0].events.clone();
+            ran.stories[0].runs[0].events.extend(twice);
         }),
     ];
     for (expected, spoil) in rows {
@@ -163,5 +219,70 @@ fn checks_find_what_is_wrong() {
         spoil(&mut ran);
         let found = violations(&world, &ran).join("; ");
         assert!(found.contains(expected), "{expected}: {found}");
+    }
+}
+
+/// What the worlds are about, each with the least share of them, of a thousand.
+#[test]
+fn worlds_hold_everything() {
+    type Holds = fn(&World) -> bool;
+    fn happens(world: &World, is_it: fn(&Happening) -> bool) -> bool {
+        world.happenings.iter().any(|(_, what)| is_it(what))
+    }
+    use Happening as H;
+    let rows: [(&str, u64, Holds); 15] = [
+        ("an automatic window", 550, |it| it.window.is_none()),
+        ("calm and automatic", 50, |it| {
+            it.is_calm() && it.window.is_none()
+        }),
+        ("a bandwidth limit", 120, |it| it.limit_rate.is_some()),
+        ("several at once", 120, |it| {
+            !it.others.is_empty() && !it.in_turn
+        }),
+        ("several in turn", 50, |it| {
+            !it.others.is_empty() && it.in_turn
+        }),
+        ("a body limit", 40, |it| {
+            it.way.iter().any(|fault| fault.longer_than.is_some())
+        }),
+        ("slow connections", 15, |it| {
+            it.way.iter().any(|fault| fault.connection_every.is_some())
+        }),
+        ("a rate that changes", 40, |it| {
+            happens(it, |what| matches!(what, H::Rate(..)))
+        }),
+        ("a flapping line", 25, |it| {
+            happens(it, |what| matches!(what, H::Flaps { .. }))
+        }),
+        ("an outage", 80, |it| {
+            happens(it, |what| matches!(what, H::Outage(_)))
+        }),
+        ("an outage that is waited out", 40, |it| {
+            it.wait_online && happens(it, |what| matches!(what, H::Outage(_)))
+        }),
+        ("a host that is away", 40, |it| {
+            happens(it, |what| matches!(what, H::Absent(..)))
+        }),
+        ("one that is bad for good", 20, |it| {
+            !it.plan.hosts.is_empty()
+        }),
+        ("all answer 50x", 10, |it| {
+            happens(
+                it,
+                |what| matches!(what, H::Unwell(None, how, _) if !how.one_in_three),
+            )
+        }),
+        ("every third is refused", 20, |it| {
+            happens(
+                it,
+                |what| matches!(what, H::Unwell(_, how, _) if how.one_in_three),
+            )
+        }),
+    ];
+    let worlds: Vec<World> = (0..SEEDS).map(World::new).collect();
+    for (story, least, holds) in rows {
+        let share = worlds.iter().filter(|world| holds(world)).count() as u64 * 1000 / SEEDS;
+        println!("{story}: {share} of 1000");
+        assert!(share >= least, "{story}: {share} of 1000");
     }
 }
