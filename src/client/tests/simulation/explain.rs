@@ -168,7 +168,21 @@ impl World {
             Happening::Flaps { down, up, times } => (*down + *up) * *times,
             _ => Duration::ZERO,
         });
-        silences.sum::<Duration>() > Duration::from_secs(40)
+        let silence = silences.sum::<Duration>();
+        // Waits have grown meanwhile: each request that is then lost costs one of half a minute, or on
+        // average half of that.
+        let losses = u32::try_from(self.losses()).unwrap();
+        let waits = Duration::from_secs(15) * losses;
+        !silence.is_zero() && silence + waits > Duration::from_secs(40)
+    }
+
+    /// How often a request or its answer is lost.
+    fn losses(&self) -> u64 {
+        let faults = self.plan.faults.iter().filter(|fault| {
+            let is_cut = fault.reset.is_some() || fault.close.is_some();
+            is_cut || fault.lose_answer.is_some()
+        });
+        faults.filter_map(|fault| fault.times).sum::<u64>() + self.hangs()
     }
 
     /// How often something else than the service answers.

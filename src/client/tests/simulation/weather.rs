@@ -40,8 +40,8 @@ pub(super) fn brew(world: &mut World, chance: &mut Chance) {
         match chance.within(0..=99) {
             0..50 => world.plan.faults.push(fault(world, chance)),
             50..57 => world.holes.push(hole(world, chance)),
-            57..62 => host(world, chance),
-            62..64 => {
+            57..61 => host(world, chance),
+            61..65 => {
                 let slow = slow_connections(chance);
                 world.way.push(slow);
             }

@@ -12,7 +12,7 @@ const MIB: u64 = 1024 * KIB;
 
 /// Longest time that the bytes of all uploads may take on their line as it is at first: more shows
 /// nothing new.
-const TRANSFER_MAX_S: u64 = 150;
+const TRANSFER_MAX_S: u64 = 120;
 
 /// How the object is asked to travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +173,10 @@ impl World {
         };
         if chance.percent(25) {
             world.accompany(&mut chance);
+        } else if rate >= 20_000_000 && chance.percent(12) {
+            // As many lanes as bring something.
+            world.size = chance.within(8 * MIB..=24 * MIB);
+            world.part_len = MIB;
         }
         weather::brew(&mut world, &mut chance);
         // A quarter of what the line carries, up to twice that.

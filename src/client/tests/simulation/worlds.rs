@@ -134,6 +134,9 @@ fn whatever_happens() {
         failures.len(),
         failures.join("\n\n")
     );
+    let seen = [&tally.raced, &tally.called_down, &tally.paced];
+    let all_seen = seen.iter().all(|count| count.load(Ordering::Relaxed) > 0);
+    assert!(all_seen || end - first < SEEDS, "{tally:?}");
 }
 
 /// The story of one world.
