@@ -139,7 +139,7 @@ pub(super) fn comes_back(world: &World, ran: &Ran, found: &mut Vec<String>) {
             if run.began >= from || run.ended <= until {
                 continue;
             }
-            let moved = first_sign(run, ran, until).unwrap_or(run.ended);
+            let moved = first_sign(ran, until).unwrap_or(run.ended);
             let next = world.outages(ran.began).into_iter().find(|it| it.0 > until);
             let is_cut_short = next.is_some_and(|(from, _)| from < until + due);
             if moved > until + due && !is_cut_short {
@@ -152,26 +152,29 @@ pub(super) fn comes_back(world: &World, ran: &Ran, found: &mut Vec<String>) {
     }
 }
 
-/// When something passed again after `since`: bytes of the upload, or a request of anybody's.
-fn first_sign(run: &Run, ran: &Ran, since: Instant) -> Option<Instant> {
+/// When something passed again after `since`: bytes, or a request, of anybody's: who waits for a turn
+/// has nothing to show.
+fn first_sign(ran: &Ran, since: Instant) -> Option<Instant> {
     let requests = ran.log.iter().map(|seen| seen.at).filter(|at| *at >= since);
+    let moved = ran.runs().filter_map(|run| moves_after(run, since));
+    requests.chain(moved).min()
+}
+
+fn moves_after(run: &Run, since: Instant) -> Option<Instant> {
     let mut held = 0;
-    let mut moved = None;
-    for (at, event) in &run.events {
-        if let Event::Progress {
+    run.events.iter().find_map(|(at, event)| {
+        let Event::Progress {
             acknowledged_bytes,
             lost_bytes,
             ..
         } = event
-        {
-            let holds = acknowledged_bytes - lost_bytes;
-            if *at >= since && holds > held {
-                moved = moved.or(Some(*at));
-            }
-            held = holds;
-        }
-    }
-    requests.chain(moved).min()
+        else {
+            return None;
+        };
+        let holds = acknowledged_bytes - lost_bytes;
+        let rises = holds > std::mem::replace(&mut held, holds);
+        (*at >= since && rises).then_some(*at)
+    })
 }
 
 /// For how long everybody slept.
