@@ -267,10 +267,6 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
                     self.ran.notices.push(notice.clone());
                     None
                 }
-                Effect::Cancel { attempt } => {
-                    self.flights.retain(|it| it.attempt != *attempt);
-                    None
-                }
                 Effect::Record { id, .. } => Some(Event::Recorded { id: *id }),
                 Effect::CheckSource => Some(Event::SourceSeen { same: true }),
                 other => {

@@ -81,7 +81,7 @@ fn what_is_in_flight_is_a_small_share() {
         ),
     ];
     for (story, size, bytes_per_s, lanes, round_trip, least, most) in rows {
-        let mut sizer = Sizer::new(size, &Known::default());
+        let mut sizer = Sizer::new(size, &Known::default(), 1);
         let in_flight = settle(&mut sizer, bytes_per_s, lanes, round_trip) * lanes as u64;
         assert!((least..=most).contains(&in_flight), "{story}: {in_flight}");
     }
@@ -94,7 +94,7 @@ fn long_ways_need_long_segments() {
     let mut lens = Vec::new();
     for round_trip_ms in [1, 100, 300] {
         let round_trip = Duration::from_millis(round_trip_ms);
-        let mut sizer = Sizer::new(64_000_000, &Known::default());
+        let mut sizer = Sizer::new(64_000_000, &Known::default(), 1);
         let len = settle(&mut sizer, 12_500_000, 4, round_trip);
         let sending = Duration::from_millis(len * 4 * 1000 / 12_500_000);
         let is_hidden = sending >= round_trip * 6 || len == BLOCK_LEN;
@@ -115,7 +115,7 @@ fn breaks_make_segments_short() {
         (MIB, 64 * KIB, MIB / 4),
         (200 * KIB, 64 * KIB, 64 * KIB),
     ] {
-        let mut sizer = Sizer::new(HUGE, &Known::default());
+        let mut sizer = Sizer::new(HUGE, &Known::default(), 1);
         settle(&mut sizer, 100_000_000, 4, Duration::from_millis(1));
         sizer.broke();
         for _ in 0..20 {
@@ -134,15 +134,15 @@ fn breaks_make_segments_short() {
 /// it means little.
 #[test]
 fn one_break_is_chance() {
-    let unknown = Sizer::new(HUGE, &Known::default()).next_len();
+    let unknown = Sizer::new(HUGE, &Known::default(), 1).next_len();
     for before in [0, 100 * KIB, 100 * MIB] {
-        let mut sizer = Sizer::new(HUGE, &Known::default());
+        let mut sizer = Sizer::new(HUGE, &Known::default(), 1);
         sizer.carried(before);
         sizer.broke();
         let len = sizer.next_len();
         assert!(len >= unknown.min(256 * KIB), "after {before}: {len}");
     }
-    let mut sizer = Sizer::new(HUGE, &Known::default());
+    let mut sizer = Sizer::new(HUGE, &Known::default(), 1);
     settle(&mut sizer, 100_000_000, 4, Duration::from_millis(1));
     sizer.carried(200 * MIB);
     sizer.broke();
@@ -159,14 +159,14 @@ fn a_body_limit_is_obeyed_and_remembered() {
         (SEGMENT_LEN_MIN, SEGMENT_LEN_MIN),
         (10 * KIB, SEGMENT_LEN_MIN),
     ] {
-        let mut sizer = Sizer::new(HUGE, &Known::default());
+        let mut sizer = Sizer::new(HUGE, &Known::default(), 1);
         sizer.limit_to(limit);
         let known = Known {
             pace_bytes_per_s: Some(100_000_000),
             lanes: Some(4),
             body_limit: Some(sizer.limit()),
         };
-        let next = Sizer::new(HUGE, &known);
+        let next = Sizer::new(HUGE, &known, 1);
         for mut sizer in [sizer, next] {
             let len = settle(&mut sizer, 100_000_000, 4, Duration::from_millis(1));
             assert_eq!((len, sizer.limit()), (expected, expected), "{limit}");
@@ -174,7 +174,7 @@ fn a_body_limit_is_obeyed_and_remembered() {
             assert_eq!(sizer.limit(), expected, "a longer one takes nothing back");
         }
         assert!(
-            Sizer::new(HUGE, &known).next_len() <= expected,
+            Sizer::new(HUGE, &known, 1).next_len() <= expected,
             "the first one too"
         );
     }
@@ -184,7 +184,7 @@ fn a_body_limit_is_obeyed_and_remembered() {
 /// of the object than later.
 #[test]
 fn what_the_line_carried_is_where_segments_begin() {
-    let unknown = Sizer::new(HUGE, &Known::default()).next_len();
+    let unknown = Sizer::new(HUGE, &Known::default(), 1).next_len();
     let rows = [
         ("64 kbit/s", 8_000, 2, HUGE, 64 * KIB, 64 * KIB),
         ("1 Mbit/s", 125_000, 2, HUGE, 200_000, 300_000),
@@ -205,7 +205,7 @@ fn what_the_line_carried_is_where_segments_begin() {
             lanes: Some(lanes),
             body_limit: None,
         };
-        let len = Sizer::new(size, &known).next_len();
+        let len = Sizer::new(size, &known, 1).next_len();
         assert!((least..=most).contains(&len), "{story}: {len}");
     }
 }
