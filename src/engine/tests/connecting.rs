@@ -165,6 +165,35 @@ fn waits_end_when_a_probe_opens() {
     assert!(both, "both lanes at once: {back:?}");
 }
 
+/// The only lane there is may be in the middle of half a minute's wait when the line is back.
+#[test]
+fn one_long_wait_ends_too() {
+    for end in (300..330).step_by(3).map(seconds) {
+        let mut back = None;
+        let limits = Limits::default();
+        let ran = Line::new(
+            Protocol::Blocks,
+            4 * MIB,
+            limits,
+            |tick: &Tick| match (seconds(20)..end).contains(&tick.at) {
+                true => Fate::Fails(FailureKind::Connect),
+                false => {
+                    let is_it = tick.at >= end && !tick.is_probe;
+                    back = back.or(is_it.then_some(tick.at));
+                    Fate::Carried(PACE)
+                }
+            },
+        )
+        .run_to_the_end();
+        assert_eq!(ran.outcome, Some(Outcome::Done), "until {end:?}");
+        let back = back.expect("it goes on");
+        assert!(
+            back <= end + seconds(2) + TICK * 2,
+            "until {end:?}: {back:?}"
+        );
+    }
+}
+
 /// What an outage is like.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outage {
