@@ -81,8 +81,9 @@ impl Engine {
             Step::Idle(not_before) if !self.unchecked.contains(index) => Some(not_before),
             _ => None,
         };
-        // One that nobody has begun is due at any time: what keeps it is that nothing may be begun.
-        let fresh = self.has_untouched().then(Moment::default);
+        // One that nobody has begun is due at any time, unless it has to wait behind others.
+        let may_begin = self.lanes_waiting(Moment::default()) <= self.window_now();
+        let fresh = (may_begin && self.has_untouched()).then(Moment::default);
         self.open.iter().filter_map(due).chain(fresh).min()
     }
 

@@ -150,8 +150,8 @@ fn nothing_is_suspect_before_there_is_a_pace() {
 #[test]
 fn the_line_is_up_and_connections_are_dead() {
     for window in [1, 2, 4] {
-        let live = blocks(window, 40 * MIB, |_| Fate::Carried(PACE));
-        let ran = blocks(window, 40 * MIB, |tick| {
+        let live = blocks(window, 160 * MIB, |_| Fate::Carried(PACE));
+        let ran = blocks(window, 160 * MIB, |tick| {
             // Whoever was there at 20 s is dead.
             let is_old = tick.at - tick.age <= seconds(20);
             Fate::Carried(if is_old && tick.at > seconds(20) {
