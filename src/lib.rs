@@ -58,6 +58,15 @@
 //! record of them no longer match. After a crash at most what was in flight is sent twice. Bytes are
 //! believed, not times: what a journal claims is hashed again, beside the upload.
 //!
+//! *The line*: how much is in flight follows what is acknowledged, over all uploads of one [`Uploader`]
+//! and its clones. Four lanes begin side by side and share the bytes that one would risk; there are
+//! more for as long as they carry more, and few on a thin line. A segment takes up to 4 s, but all
+//! in flight are a small share of the object, which is what a kill costs, and no longer than broken
+//! connections leave cheap. A connection that is silent for far longer than this line ever was is
+//! doubted: while others move, its segment goes out a second time; when nothing moves, a fresh
+//! connection tells whether the line is down, and while it is, nothing is given up. What a way
+//! carried is remembered for a week.
+//!
 //! *Hosts*: an upload goes to the hosts of the bucket's region. What the service says about them is
 //! kept with the state and believed for as long as it says; older answers only while nobody can be
 //! asked. Hosts that were known and do not serve are asked for again. A refusal that names other

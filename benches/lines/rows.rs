@@ -138,7 +138,7 @@ fn faulty_lines() -> Vec<Row> {
             )
             .plan(
                 0,
-                on_bodies("nth = 1\nstop_reading = { after_bytes = 300000, for = \"40s\" }"),
+                on_bodies("nth = 1\nstop_reading = { after_bytes = 60000, for = \"40s\" }"),
             )
         },
         middle(

@@ -171,7 +171,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "threshold",
-        help: "Largest file that goes in one request: a size, or auto (1 MiB)",
+        help: "Largest file that goes in one request: a size, or auto (1 MiB, on a known line what it \
+               carries in 10 s, at most 8 MiB)",
         value_name: "SIZE",
         kind: Kind::SizeOrAuto,
         default: &["auto"],
@@ -190,7 +191,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "window",
-        help: "Lanes (blocks or parts) in flight at once, 1 to 16, or auto (2)",
+        help: "Lanes (blocks or parts) in flight at once, 1 to 16, or auto: what the line is worth",
         value_name: "COUNT",
         kind: Kind::NumberOrAuto { min: 1, max: 16 },
         default: &["auto"],

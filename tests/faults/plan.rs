@@ -135,79 +135,81 @@ fn every_name_is_read() {
     assert_eq!(empty, FaultPlan::default());
 }
 
+/// Plans that are wrong, and words that their errors hold.
+const WRONG_PLANS: &[(&str, &[&str])] = &[
+    ("sed = 7", &["line 1", "sed"]),
+    (
+        "[[fault]]\nomit_reqid = true\nkeys = 'a'",
+        &["line 3", "keys"],
+    ),
+    (
+        "[[fault]]\noperation = 'parts'",
+        &["line 2", "parts", "`part`"],
+    ),
+    ("[[fault]]\noperation = ['part', 5]", &["line 2"]),
+    ("[[fault]]\nnth = 'first'", &["line 2", "first"]),
+    ("[[fault]]\nnth = -1", &["line 2"]),
+    (
+        "[[fault]]\nreset = 'later'",
+        &["line 2", "later", "before_body"],
+    ),
+    ("[[fault]]\ndelay = '200'", &["line 2", "200", "200ms"]),
+    ("[[fault]]\nslow_read = 'slow'", &["line 2", "slow", "10kb"]),
+    (
+        "[[fault]]\nstop_reading = { after_bytes = 1 }",
+        &["line 2", "for"],
+    ),
+    (
+        "[[host]]\nhost = 0\nstate = 'ill'",
+        &["line 3", "ill", "silent"],
+    ),
+    ("[[fault]]\nkey = 'a'", &["fault 1", "no action"]),
+    (
+        "[[fault]]\nnth = 0\nomit_reqid = true",
+        &["fault 1", "count from 1"],
+    ),
+    (
+        "[[fault]]\nconnection_every = 2\nomit_reqid = true",
+        &["fault 1", "connection_every"],
+    ),
+    (
+        "[[fault]]\nconnection = 1\nconnection_every = 0\nomit_reqid = true",
+        &["fault 1", "connection_every"],
+    ),
+    (
+        "[[fault]]\ntimes = 0\nomit_reqid = true",
+        &["fault 1", "never"],
+    ),
+    (
+        "[[fault]]\nnth = 1\nprobability = 0.5\nomit_reqid = true",
+        &["fault 1", "nth", "probability"],
+    ),
+    (
+        "[[fault]]\nprobability = 1.5\nomit_reqid = true",
+        &["fault 1", "0 to 1"],
+    ),
+    (
+        "[[fault]]\nomit_reqid = true\n[[fault]]\nreset = 'after_body'\nhang = 'after_body'",
+        &["fault 2", "reset", "hang"],
+    ),
+    (
+        "[[fault]]\ncut_answer = 1\nanswer_text = 'x'",
+        &["fault 1", "cut_answer", "answer_text"],
+    ),
+    ("[[fault]]\nanswer = { status = 100 }", &["fault 1", "100"]),
+    (
+        "[[fault]]\nanswer = { status = 500, headers = { 'a b' = 'c' } }",
+        &["fault 1", "a b"],
+    ),
+];
+
 /// Whatever is wrong with a plan, the error says where and what: a line for what cannot be read, the
 /// fault's number for what contradicts itself.
 #[test]
 fn errors_name_the_place() {
-    let rows: [(&str, &[&str]); 22] = [
-        ("sed = 7", &["line 1", "sed"]),
-        (
-            "[[fault]]\nomit_reqid = true\nkeys = 'a'",
-            &["line 3", "keys"],
-        ),
-        (
-            "[[fault]]\noperation = 'parts'",
-            &["line 2", "parts", "`part`"],
-        ),
-        ("[[fault]]\noperation = ['part', 5]", &["line 2"]),
-        ("[[fault]]\nnth = 'first'", &["line 2", "first"]),
-        ("[[fault]]\nnth = -1", &["line 2"]),
-        (
-            "[[fault]]\nreset = 'later'",
-            &["line 2", "later", "before_body"],
-        ),
-        ("[[fault]]\ndelay = '200'", &["line 2", "200", "200ms"]),
-        ("[[fault]]\nslow_read = 'slow'", &["line 2", "slow", "10kb"]),
-        (
-            "[[fault]]\nstop_reading = { after_bytes = 1 }",
-            &["line 2", "for"],
-        ),
-        (
-            "[[host]]\nhost = 0\nstate = 'ill'",
-            &["line 3", "ill", "silent"],
-        ),
-        ("[[fault]]\nkey = 'a'", &["fault 1", "no action"]),
-        (
-            "[[fault]]\nnth = 0\nomit_reqid = true",
-            &["fault 1", "count from 1"],
-        ),
-        (
-            "[[fault]]\nconnection_every = 2\nomit_reqid = true",
-            &["fault 1", "connection_every"],
-        ),
-        (
-            "[[fault]]\nconnection = 1\nconnection_every = 0\nomit_reqid = true",
-            &["fault 1", "connection_every"],
-        ),
-        (
-            "[[fault]]\ntimes = 0\nomit_reqid = true",
-            &["fault 1", "never"],
-        ),
-        (
-            "[[fault]]\nnth = 1\nprobability = 0.5\nomit_reqid = true",
-            &["fault 1", "nth", "probability"],
-        ),
-        (
-            "[[fault]]\nprobability = 1.5\nomit_reqid = true",
-            &["fault 1", "0 to 1"],
-        ),
-        (
-            "[[fault]]\nomit_reqid = true\n[[fault]]\nreset = 'after_body'\nhang = 'after_body'",
-            &["fault 2", "reset", "hang"],
-        ),
-        (
-            "[[fault]]\ncut_answer = 1\nanswer_text = 'x'",
-            &["fault 1", "cut_answer", "answer_text"],
-        ),
-        ("[[fault]]\nanswer = { status = 100 }", &["fault 1", "100"]),
-        (
-            "[[fault]]\nanswer = { status = 500, headers = { 'a b' = 'c' } }",
-            &["fault 1", "a b"],
-        ),
-    ];
-    for (text, words) in rows {
+    for (text, words) in WRONG_PLANS {
         let error = text.parse::<FaultPlan>().expect_err(text).to_string();
-        for word in words {
+        for word in *words {
             assert!(
                 error.contains(word),
                 "{text:?} gave {error:?} without {word:?}"
