@@ -26,6 +26,9 @@ const READY_WAIT: Duration = Duration::from_secs(1);
 /// Shorter requests than this, in bytes, tell nothing of a connection's pace: they take a round trip.
 const TELLING_LEN: u64 = 64 * 1024;
 
+/// A request that took less time was not slow, whatever its pace.
+const SLOW_TIME: Duration = Duration::from_secs(1);
+
 /// One connection and the task that drives it. Dropped in mid-request it is killed: what nobody waits
 /// for must not go on using the line. Dropped between requests it says goodbye.
 pub(crate) struct Connection {
@@ -42,6 +45,8 @@ pub(crate) struct Connection {
     in_flight: bool,
     /// Of its last request of some length; 0 before there was one.
     pace_bytes_per_s: u64,
+    /// How long that took.
+    carried_for: Duration,
 }
 
 /// A connection that broke before anything of an answer came.
@@ -82,6 +87,7 @@ impl Connection {
             idle_since: None,
             in_flight: false,
             pace_bytes_per_s: 0,
+            carried_for: Duration::ZERO,
         })
     }
 
@@ -133,12 +139,18 @@ impl Connection {
         if len >= TELLING_LEN {
             let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
             self.pace_bytes_per_s = len.saturating_mul(1000) / millis;
+            self.carried_for = time;
         }
     }
 
     /// How fast its last request of some length was, in bytes a second; 0 before there was one.
     pub(crate) fn pace_bytes_per_s(&self) -> u64 {
         self.pace_bytes_per_s
+    }
+
+    /// Whether its last request of some length took so long that more than round trips made it slow.
+    pub(crate) fn took_its_time(&self) -> bool {
+        self.carried_for >= SLOW_TIME
     }
 
     /// Whether it can take another request now.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::model::Endpoint;
 use crate::transport::connection::Connection;
 
@@ -29,9 +30,46 @@ pub(crate) enum Reuse {
     Never,
 }
 
+/// A connection whose pace is less than this share of the best of late is not kept: another one may be
+/// served better. TCP's own unfairness stays below.
+const SLOW_SHARE: u64 = 8;
+
+/// How long the best pace is remembered: lines change.
+const BEST_HOLDS: Duration = Duration::from_secs(10);
+
 /// The connections that wait for a request.
 #[derive(Default)]
-pub(crate) struct Idle(Mutex<HashMap<Endpoint, Vec<Connection>>>);
+pub(crate) struct Idle(Mutex<HashMap<Endpoint, Kept>>);
+
+/// Those to one endpoint.
+#[derive(Default)]
+struct Kept {
+    connections: Vec<Connection>,
+    /// The best pace of late, in bytes a second, and when that was.
+    best: Option<(u64, Instant)>,
+}
+
+impl Kept {
+    fn push(&mut self, connection: Connection) {
+        if self.connections.len() < IDLE_MAX {
+            self.connections.push(connection);
+        }
+    }
+
+    /// Whether `connection` is far slower than others were of late.
+    fn is_slow(&mut self, connection: &Connection) -> bool {
+        let (pace, now) = (connection.pace_bytes_per_s(), clock::instant());
+        let best = self.best.filter(|(_, at)| {
+            let ago = now.saturating_duration_since(*at);
+            ago <= BEST_HOLDS
+        });
+        let best_pace = best.map_or(0, |(best, _)| best);
+        if pace >= best_pace {
+            self.best = Some((pace, now));
+        }
+        connection.took_its_time() && pace.saturating_mul(SLOW_SHARE) < best_pace
+    }
+}
 
 impl Idle {
     /// A connection that an earlier request left, if one still stands.
@@ -42,13 +80,16 @@ impl Idle {
             Reuse::Never => return None,
         };
         loop {
-            let mut connection = best(self.lock().get_mut(endpoint)?)?;
+            let mut connection = best(&mut self.lock().get_mut(endpoint)?.connections)?;
             let rested = connection.idle().unwrap_or_default();
             if rested > IDLE_TIME_MAX {
                 continue;
             }
             if rested > rest_max {
-                self.put(endpoint, connection);
+                self.lock()
+                    .entry(endpoint.clone())
+                    .or_default()
+                    .push(connection);
                 return None;
             }
             if connection.is_reusable().await {
@@ -57,15 +98,17 @@ impl Idle {
         }
     }
 
-    /// Keeps `connection` for the next request.
+    /// Keeps `connection`, which was just answered, for the next request: unless it is far slower than
+    /// others.
     pub(crate) fn put(&self, endpoint: &Endpoint, connection: Connection) {
         let mut idle = self.lock();
-        for connections in idle.values_mut() {
-            connections.retain(|kept| kept.idle().unwrap_or_default() <= IDLE_TIME_MAX);
+        for kept in idle.values_mut() {
+            let is_young = |it: &Connection| it.idle().unwrap_or_default() <= IDLE_TIME_MAX;
+            kept.connections.retain(is_young);
         }
-        let connections = idle.entry(endpoint.clone()).or_default();
-        if connections.len() < IDLE_MAX {
-            connections.push(connection);
+        let kept = idle.entry(endpoint.clone()).or_default();
+        if !kept.is_slow(&connection) {
+            kept.push(connection);
         }
     }
 
@@ -79,10 +122,11 @@ impl Idle {
     /// How many there are.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
-        self.lock().values().map(Vec::len).sum()
+        let idle = self.lock();
+        idle.values().map(|kept| kept.connections.len()).sum()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Endpoint, Vec<Connection>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Endpoint, Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
