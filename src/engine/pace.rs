@@ -9,15 +9,14 @@
 use std::time::Duration;
 
 use crate::engine::event::Moment;
-use crate::engine::plan::Known;
-
-/// Lanes to begin with: one waits for its answer while the other sends. Source: the design's table of
-/// deadlines, "window".
-pub(crate) const LANES_START: usize = 4;
+use crate::engine::plan::{Known, LANES_START};
 
 /// Most lanes over all uploads of a process: with so many, uploads of small files fill a line whose
 /// round trip is long. One upload has half of them at most.
 pub(crate) const LANES_MAX: usize = 32;
+
+/// Lanes on the thinnest line: one waits for its answer while the other sends.
+const LANES_MIN: usize = 2;
 
 /// Most lanes to begin with on a line that had more last time.
 const LANES_RECALLED_MAX: usize = 8;
@@ -120,7 +119,7 @@ impl Pace {
             self.lanes = known
                 .lanes
                 .unwrap_or(LANES_START)
-                .clamp(LANES_START, LANES_RECALLED_MAX);
+                .clamp(LANES_MIN, LANES_RECALLED_MAX);
         }
     }
 
@@ -199,7 +198,7 @@ impl Pace {
             }
         }
         let most = usize::try_from(pace.max(smoothed) as u64 / LANE_PACE_MIN).unwrap_or(LANES_MAX);
-        self.lanes = self.lanes.min(most.max(LANES_START));
+        self.lanes = self.lanes.min(most.max(LANES_MIN));
     }
 
     /// The first epochs: twice the lanes as long as the line carries more each time.

@@ -2,7 +2,7 @@
 
 use crate::engine::event::{AttemptId, Effect, HostIndex, Lesson, Moment, Notice, RecordId};
 use crate::engine::lane::{Acknowledged, Lane, Step};
-use crate::engine::plan::{Layout, Protocol, Took, Wishes};
+use crate::engine::plan::{LANES_START, Layout, Protocol, Took, Wishes};
 use crate::engine::record::{Digest, Receipt, Record, Seal};
 use crate::engine::retry::{MISMATCHES_MAX, Verdict, verdict};
 use crate::engine::{Engine, Phase, Work, WorkKind};
@@ -15,9 +15,6 @@ pub(crate) const LANE_RESTARTS_MAX: u32 = 3;
 /// Most lanes that one upload has in flight. Source: the design's table of deadlines, "window".
 const LANES_MAX: usize = 16;
 
-/// Lanes that begin side by side before anything is acknowledged, where segments can be short.
-const FIRST_LANES: usize = 4;
-
 /// At most one lane in so many is in flight at a time: the last ones of an object do not end together,
 /// and the line is not used fully then.
 const LANES_SHARE: usize = 4;
@@ -28,7 +25,7 @@ const NAMED_HOST_FAILURES_MAX: u32 = 2;
 /// Lanes that begin before anything is acknowledged: those of v1 share what a single one would risk.
 pub(crate) fn first_lanes(layout: &Layout, size: u64, window: usize) -> usize {
     match layout.protocol {
-        Protocol::Blocks => FIRST_LANES.min(most_lanes(layout, size)).min(window),
+        Protocol::Blocks => LANES_START.min(most_lanes(layout, size)).min(window),
         Protocol::Parts | Protocol::Form => 1,
     }
 }

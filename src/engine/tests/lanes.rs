@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::engine::event::Moment;
-use crate::engine::pace::{LANES_MAX, LANES_START, Look, Pace};
+use crate::engine::pace::{LANES_MAX, Look, Pace};
 use crate::engine::plan::Known;
+use crate::engine::plan::LANES_START;
 use crate::engine::tests::line::seconds;
 
 /// How often somebody looks.

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::engine::event::Lesson;
-use crate::engine::pace::LANES_START;
 use crate::engine::plan::Known;
+use crate::engine::plan::LANES_START;
 use crate::model::Endpoint;
 use crate::uploader::line::{FIXED_LANES_MAX, LESSONS_MAX, Line, Turn};
 
