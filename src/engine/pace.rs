@@ -16,7 +16,7 @@ use crate::engine::plan::{Known, LANES_START};
 pub(crate) const LANES_MAX: usize = 32;
 
 /// Lanes on the thinnest line: one waits for its answer while the other sends.
-const LANES_MIN: usize = 2;
+pub(crate) const LANES_MIN: usize = 2;
 
 /// Most lanes to begin with on a line that had more last time.
 const LANES_RECALLED_MAX: usize = 8;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::event::Moment;
-use crate::engine::pace::{LANES_MAX, Look, Pace};
+use crate::engine::pace::{LANES_MAX, LANES_MIN, Look, Pace};
 use crate::engine::plan::Known;
 use crate::engine::plan::LANES_START;
 use crate::engine::tests::line::seconds;
@@ -90,8 +90,8 @@ fn the_start_doubles() {
         ("8 lanes fill it", 3 * MB, 24 * MB, 8, 16),
         ("one lane fills it", 12 * MB, 12 * MB, 2, 2 * LANES_START),
         ("8 Mbit/s: 2 Mbit/s for each lane at least", MB, MB, 2, 4),
-        ("2 Mbit/s", MB / 4, MB / 4, LANES_START, LANES_START),
-        ("64 kbit/s", 8_000, 8_000, LANES_START, LANES_START),
+        ("2 Mbit/s", MB / 4, MB / 4, LANES_MIN, LANES_MIN),
+        ("64 kbit/s", 8_000, 8_000, LANES_MIN, LANES_MIN),
     ];
     for (story, each, all, least, most) in rows {
         for round_trip_ms in [None, Some(1), Some(100)] {
@@ -171,7 +171,7 @@ fn a_line_that_gets_thin() {
     line.run(seconds(5), shared(MB, 32 * MB));
     assert_eq!(line.lanes(), LANES_MAX);
     line.run(seconds(30), shared(MB, 30_000));
-    assert_eq!(line.lanes(), LANES_START, "{:?}", line.chosen);
+    assert_eq!(line.lanes(), LANES_MIN, "{:?}", line.chosen);
 }
 
 /// Time in which nobody looked, nothing was under way or nothing moved says nothing about the line.
@@ -228,7 +228,7 @@ fn what_is_recalled() {
     };
     let rows = [
         (None, LANES_START),
-        (Some(1), LANES_START),
+        (Some(1), LANES_MIN),
         (Some(6), 6),
         (Some(8), 8),
         (Some(400), 8),
@@ -236,13 +236,13 @@ fn what_is_recalled() {
     for (lanes, expected) in rows {
         let mut line = Model::new();
         line.pace.recall(&known(5 * MB, lanes));
-        assert_eq!(line.lanes(), expected.max(LANES_START), "{lanes:?}");
+        assert_eq!(line.lanes(), expected, "{lanes:?}");
         assert_eq!(line.pace.bytes_per_s(), Some(5 * MB));
     }
     let mut line = Model::new();
     line.pace.recall(&known(50 * MB, Some(8)));
     line.run(seconds(30), |_| 30_000);
-    assert_eq!(line.lanes(), LANES_START, "it was thicker once");
+    assert_eq!(line.lanes(), LANES_MIN, "it was thicker once");
     let seen = line.pace.bytes_per_s();
     line.pace.recall(&known(50 * MB, Some(8)));
     assert_eq!(line.pace.bytes_per_s(), seen, "it is known by now");

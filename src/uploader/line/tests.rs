@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::engine::event::Lesson;
+use crate::engine::pace::LANES_MIN;
 use crate::engine::plan::Known;
 use crate::engine::plan::LANES_START;
 use crate::model::Endpoint;
@@ -170,9 +171,9 @@ async fn turns_follow_the_line() {
         line.look(1_000, None);
         tokio::time::advance(Duration::from_millis(100)).await;
     }
-    assert_eq!(line.window(), Some(LANES_START));
+    assert_eq!(line.window(), Some(LANES_MIN));
     let mut left = queue.remove(0);
-    while turns.len() >= LANES_START {
+    while turns.len() >= LANES_MIN {
         assert!(now(&mut left).is_none(), "{} turns are held", turns.len());
         turns.pop();
     }
