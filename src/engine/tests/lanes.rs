@@ -246,5 +246,5 @@ fn what_is_recalled() {
     let seen = line.pace.bytes_per_s();
     line.pace.recall(&known(50 * MB, Some(8)));
     assert_eq!(line.pace.bytes_per_s(), seen, "it is known by now");
-    assert_eq!(line.lanes(), LANES_START);
+    assert_eq!(line.lanes(), LANES_MIN);
 }
