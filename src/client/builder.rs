@@ -18,7 +18,9 @@ use crate::error::{Error, ErrorKind};
 use crate::kodo::region::QUERY_HOSTS;
 use crate::kodo::{AccessKey, BLOCK_LEN, Credentials, SecretKey, UploadToken};
 use crate::model::Endpoint;
-use crate::network::{Proxies, TlsSetup};
+#[cfg(feature = "cli")]
+use crate::network::Proxies;
+use crate::network::TlsSetup;
 use crate::transport::{Internet, Transport};
 use crate::uploader::{Line, Protocol, TokenProvider};
 
