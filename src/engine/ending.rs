@@ -56,6 +56,7 @@ impl Engine {
         for attempt in std::mem::take(&mut self.attempts).into_keys() {
             self.effects.push_back(Effect::Cancel { attempt });
         }
+        self.forget_probe();
         if let Some(upload_id) = self.upload_id.take() {
             let host = self.best_host(Moment::default());
             self.effects.push_back(Effect::Abandon { host, upload_id });

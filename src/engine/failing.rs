@@ -31,6 +31,9 @@ impl Engine {
         if is_the_services(&failure) {
             self.budget.hear();
         }
+        if failure.status.is_some() && work.kind != WorkKind::Stat {
+            self.somebody_is_there(now);
+        }
         if self.has_no_contact(now, &work, &failure) {
             self.give_up(now, failure, true);
             return;
@@ -54,7 +57,8 @@ impl Engine {
         failures: u32,
         lane: Option<u64>,
     ) {
-        self.quiet_until = self.wait_after(now, failure, failures, lane, false);
+        let until = self.wait_after(now, failure, failures, lane, false);
+        self.quiet_until = self.quiet_until.max(until);
         let time = self.quiet_until.since(now);
         self.effects
             .push_back(Effect::Teach(Lesson::SlowDown { time }));
@@ -63,7 +67,10 @@ impl Engine {
     /// Another upload of this process learnt this.
     pub(crate) fn heard(&mut self, now: Moment, lesson: Lesson) {
         match lesson {
-            Lesson::Frozen { host, time } => self.hosts.freeze(now, host, time),
+            Lesson::Frozen { host, time } => {
+                self.hosts.freeze(now, host, time);
+                self.leave_queue_of(now, host);
+            }
             Lesson::Thawed { host } => self.hosts.thaw(host),
             Lesson::SlowDown { time } => {
                 self.quiet_until = self.quiet_until.max(now.after(time));
@@ -123,6 +130,7 @@ impl Engine {
                 let host = work.host;
                 let lesson = Lesson::Frozen { host, time };
                 self.effects.push_back(Effect::Teach(lesson));
+                self.leave_queue_of(now, host);
             }
             let may_open = failure.kind == K::Connect && failure.remedy.is_none();
             if may_open && !self.hosts.has_other(now, work.host) {

@@ -94,6 +94,10 @@ impl Hosts {
         let host = self.hosts.get_mut(index)?;
         host.failures += 1;
         // Waiting for an answer takes a minute: who never gave one is not asked three times.
+        // Attempts that fail together set it aside once.
+        if host.frozen_until > now {
+            return None;
+        }
         let at_once = unreached || (silent && !host.spoke);
         if !at_once && host.failures < FAILURES_BEFORE_FREEZE {
             return None;

@@ -97,7 +97,10 @@ impl Engine {
         if pulse.stage == Stage::Waiting {
             // Its turn has not come: nothing is late yet.
             work.begun = now;
-            self.budget.stand_by(before, now);
+            // Unless others of its upload are tried meanwhile.
+            if self.attempts.values().all(|work| work.watch.is_waiting()) {
+                self.budget.stand_by(before, now);
+            }
             return;
         }
         match seen.rise {

@@ -43,6 +43,8 @@ const OPENED_HOLDS: Duration = Duration::from_secs(10);
 pub(crate) struct Reach {
     probe: Option<(AttemptId, Moment)>,
     next_probe: Moment,
+    /// Probes in a row that did not open.
+    missed_probes: usize,
     next_host: HostIndex,
     /// Bytes were acknowledged or an answer came, to anyone.
     last_move: Moment,
@@ -114,11 +116,21 @@ impl Engine {
         reach.longest_connect = reach.longest_connect.max(connect);
         let silence = seen.silence_ended.unwrap_or_default();
         reach.longest_silence = reach.longest_silence.max(silence);
+        if seen.connected_after.is_some() {
+            self.somebody_is_there(now);
+        }
+        let reach = &mut self.reach;
         if seen.rise > 0 {
             reach.samples = reach.samples.saturating_add(1);
             self.line_moves(now);
             self.settle_race(attempt);
         }
+    }
+
+    /// A connection was made, or an answer of whatever kind came: the line is up.
+    pub(crate) fn somebody_is_there(&mut self, now: Moment) {
+        self.line_is_up(now);
+        self.reach.unreached = false;
     }
 
     /// An attempt was answered.
@@ -139,6 +151,7 @@ impl Engine {
 
     /// The line is up, whoever found that out.
     fn line_is_up(&mut self, now: Moment) {
+        self.reach.missed_probes = 0;
         if self.limits.wait_online && (self.reach.is_down() || self.reach.unreached) {
             // Waiting was what was asked for: it used nothing up.
             self.budget.begin_anew(now);
@@ -147,9 +160,6 @@ impl Engine {
             let silence = now.since(self.reach.last_move);
             self.effects
                 .push_back(Effect::Notice(Notice::LineUp { silence }));
-            for work in self.attempts.values_mut() {
-                work.watch.forgive();
-            }
         }
     }
 
@@ -238,7 +248,7 @@ impl Engine {
                 return;
             }
             self.drop_probe();
-            self.line_is_down(now);
+            self.probe_missed(now);
         } else if self.reach.next_probe > now {
             return;
         }
@@ -307,12 +317,26 @@ impl Engine {
     pub(crate) fn probe_failed(&mut self, now: Moment, failure: &Failure) {
         self.reach.probe = None;
         match failure.kind {
-            FailureKind::Connect if failure.remedy.is_none() => self.line_is_down(now),
+            FailureKind::Connect if failure.remedy.is_none() => self.probe_missed(now),
             _ => {
                 self.reach.opened = Some(now);
                 self.reach.is_doubted = false;
+                self.somebody_is_there(now);
             }
         }
+    }
+
+    /// A probe did not open. One host may be dead: the line is down when none of them opens.
+    fn probe_missed(&mut self, now: Moment) {
+        self.reach.missed_probes = self.reach.missed_probes.saturating_add(1);
+        if self.reach.missed_probes >= self.job.hosts.len() {
+            self.line_is_down(now);
+        }
+    }
+
+    /// Nothing is under way any more.
+    pub(crate) fn forget_probe(&mut self) {
+        self.reach.probe = None;
     }
 
     /// What waits for a connection takes the one that is there. Not a commit: it may have gone out
@@ -325,12 +349,28 @@ impl Engine {
         };
         let waiting = self.attempts.iter().filter(|(_, work)| waits(work));
         let waiting: Vec<AttemptId> = waiting.map(|(id, _)| *id).collect();
-        for attempt in waiting {
+        self.take_back(now, waiting);
+    }
+
+    fn take_back(&mut self, now: Moment, attempts: Vec<AttemptId>) {
+        for attempt in attempts {
             if let Some(work) = self.attempts.remove(&attempt) {
                 self.effects.push_back(Effect::Cancel { attempt });
                 self.begin_again(now, work.kind);
             }
         }
+    }
+
+    /// Segments that wait for their turn at a host that does not serve go to another one.
+    pub(crate) fn leave_queue_of(&mut self, now: Moment, host: HostIndex) {
+        if !self.hosts.has_other(now, host) {
+            return;
+        }
+        let queues =
+            |work: &Work| work.host == host && work.is_segment() && work.watch.is_waiting();
+        let queuing = self.attempts.iter().filter(|(_, work)| queues(work));
+        let queuing: Vec<AttemptId> = queuing.map(|(id, _)| *id).collect();
+        self.take_back(now, queuing);
     }
 
     /// An attempt was taken back before it had begun.

@@ -179,7 +179,7 @@ impl Engine {
         lane.mismatches += u32::from(mismatch);
         let (failures, mismatches) = (lane.failures, lane.mismatches);
         lane.step = Step::Idle(now);
-        let passes = self.cut_short(work, len, &failure).unwrap_or_default();
+        let passes = self.cut_short(now, work, len, &failure).unwrap_or_default();
         let attempts_spent = (1..=failures).contains(&self.limits.part_attempts);
         match verdict(&failure) {
             Verdict::RenewToken => self.token_refused(now, work, failure),

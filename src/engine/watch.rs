@@ -111,6 +111,12 @@ impl Watch {
         self.last.map_or(Stage::Waiting, |(_, pulse)| pulse.stage)
     }
 
+    /// Whether it was seen to wait for its turn.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.last
+            .is_some_and(|(_, pulse)| pulse.stage == Stage::Waiting)
+    }
+
     /// The shortest round trip of its connection.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.last.and_then(|(_, pulse)| pulse.round_trip)
@@ -196,12 +202,6 @@ impl Watch {
         self.quiet = Duration::ZERO;
         self.was_closed = false;
         self.was_down = false;
-    }
-
-    /// The line was down and is up: what it did not carry meanwhile is not held against the attempt.
-    pub(crate) fn forgive(&mut self) {
-        self.quiet = Duration::ZERO;
-        self.answering = Duration::ZERO;
     }
 
     /// Whether it moves, and the line has carried for each attempt twice what is left of its body while

@@ -295,7 +295,11 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(called) = &mut self.called
-            && called.try_recv().is_ok()
+            && {
+                // From here on nobody can call any more.
+                called.close();
+                called.try_recv().is_ok()
+            }
         {
             self.line.leave();
         }

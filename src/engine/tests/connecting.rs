@@ -54,8 +54,8 @@ fn another_host_has_its_turn() {
         let (at, host, time) = told[0];
         assert!(is_about(at, seconds(2)), "{story}: {told:?}");
         assert_eq!((host, time), (0, seconds(30)), "{story}");
-        // Longer each time; nobody else's connection is doubted.
-        assert_eq!(told.len(), ran.given_up.len(), "{story}: {told:?}");
+        // Longer each time, once for all that fail together; nobody else's connection is doubted.
+        assert!(told.len() <= ran.given_up.len(), "{story}: {told:?}");
         assert!(told.len() <= 4, "{story}: {told:?}");
         for pair in told.windows(2) {
             assert_eq!(

@@ -109,7 +109,7 @@ fn one_place() {
     ];
     for (offsets, expected) in rows {
         let mut cuts = Cuts::default();
-        let told = offsets.map(|offset| cuts.cut(offset * KIB, 8000 * KIB));
+        let told = offsets.map(|offset| cuts.cut(Default::default(), offset * KIB, 8000 * KIB));
         assert_eq!(told[..2], [None, None], "{offsets:?}");
         assert_eq!(told[2].is_some(), expected, "{offsets:?}");
     }
