@@ -118,6 +118,8 @@ pub struct Engine {
     last_id: u64,
     /// Bytes of bodies that were acknowledged to any attempt of this process.
     line_bytes: u64,
+    /// The shortest round trip that any connection has shown.
+    shortest_round_trip: Option<Duration>,
     /// Records that are not yet durable.
     recording: BTreeSet<RecordId>,
     effects: VecDeque<Effect>,
@@ -225,6 +227,7 @@ impl Engine {
             attempts: BTreeMap::new(),
             last_id: 0,
             line_bytes: 0,
+            shortest_round_trip: None,
             recording: BTreeSet::new(),
             effects: VecDeque::new(),
             cuts: Cuts::default(),

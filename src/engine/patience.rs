@@ -112,6 +112,8 @@ impl Engine {
                 .budget
                 .excuse(Moment(before.0.saturating_sub(quiet)), now),
         }
+        let known = [self.shortest_round_trip, pulse.round_trip];
+        self.shortest_round_trip = known.into_iter().flatten().min();
         self.share_out(Some(attempt), seen.rise);
         self.saw(now, attempt, seen);
         self.judge(now, attempt, is_down);

@@ -1,5 +1,7 @@
 //! Sending lanes: which one next, what an acknowledgement means, and what a failure.
 
+use std::time::Duration;
+
 use crate::engine::event::{AttemptId, Effect, HostIndex, Lesson, Moment, Notice, RecordId};
 use crate::engine::lane::{Acknowledged, Lane, Step};
 use crate::engine::plan::{LANES_START, Layout, Protocol, Took, Wishes};
@@ -14,6 +16,9 @@ pub(crate) const LANE_RESTARTS_MAX: u32 = 3;
 
 /// Most lanes that one upload has in flight. Source: the design's table of deadlines, "window".
 const LANES_MAX: usize = 16;
+
+/// A shorter round trip leaves nothing for further lanes to hide, which cost memory all the same.
+const NEAR: Duration = Duration::from_millis(2);
 
 /// At most one lane in so many is in flight at a time: the last ones of an object do not end together,
 /// and the line is not used fully then.
@@ -66,6 +71,8 @@ impl Engine {
     /// together.
     pub fn window(&self) -> usize {
         let most = most_lanes(&self.layout, self.job.size);
+        let is_near = self.shortest_round_trip.is_some_and(|time| time < NEAR);
+        let most = if is_near { most.min(LANES_START) } else { most };
         self.limits.window.min(most)
     }
 
