@@ -11,8 +11,8 @@ use crate::model::{Failure, Stage, Trace};
 pub enum Event {
     /// The source is open and the first request is about to go.
     Started {
-        /// Size of the source, in bytes.
-        size: u64,
+        /// Size of the source, in bytes; none for a stream whose length was not said.
+        size: Option<u64>,
         /// `form`, `v1` or `v2`.
         protocol: &'static str,
         /// Bytes that an earlier run had stored.
@@ -29,8 +29,8 @@ pub enum Event {
         /// Those of them that are not acknowledged at this moment: their attempt broke and they go
         /// again, or, for an instant, their segment is acknowledged and not yet recorded.
         lost_bytes: u64,
-        /// Size of the source, in bytes.
-        size: u64,
+        /// Size of the source, in bytes; none for a stream whose length was not said.
+        size: Option<u64>,
         /// What is waited for: `Sending` while any request has bytes that are not acknowledged,
         /// `Answering` when all that is under way is, `Reading` when it waits for the source,
         /// `Connecting` before there is a connection.

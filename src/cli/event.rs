@@ -18,7 +18,8 @@ pub(crate) enum Event<'a> {
     Started {
         bucket: &'a str,
         key: Option<&'a str>,
-        size: u64,
+        /// Null for a stream whose length nobody knows yet; the same below.
+        size: Option<u64>,
         protocol: &'a str,
         resumed_bytes: u64,
     },
@@ -26,7 +27,7 @@ pub(crate) enum Event<'a> {
     Progress {
         safe_bytes: u64,
         acknowledged_bytes: u64,
-        size: u64,
+        size: Option<u64>,
         /// Smoothed; null while unknown.
         bytes_per_s: Option<u64>,
         /// Null while unknown.

@@ -107,7 +107,8 @@ impl Progress {
                         "v2" => "in parts (v2)",
                         _ => "in blocks (v1)",
                     };
-                    self.say(&format!("{} go {way}", iec(*size)));
+                    let all = size.map_or_else(|| "all bytes".to_owned(), iec);
+                    self.say(&format!("{all} go {way}"));
                 }
             }
             events::Event::Progress {
@@ -115,12 +116,13 @@ impl Progress {
                 acknowledged_bytes,
                 lost_bytes,
                 stage,
-                ..
+                size,
             } => self.advance(Heard {
                 safe: *safe_bytes,
                 acknowledged: *acknowledged_bytes,
                 lost: *lost_bytes,
                 stage: *stage,
+                size: *size,
             }),
             events::Event::Retrying {
                 failure,
@@ -148,13 +150,15 @@ impl Progress {
     }
 
     /// The upload begins with `resumed_bytes` of `size` safe already.
-    pub(crate) fn begin(&self, size: u64, resumed_bytes: u64, protocol: &str) {
+    pub(crate) fn begin(&self, size: Option<u64>, resumed_bytes: u64, protocol: &str) {
         let now = self.now();
         let is_form = protocol == "form";
         self.shown().view.begin(now, size, resumed_bytes, is_form);
         if resumed_bytes > 0 {
-            let (safe, all) = (iec(resumed_bytes), iec(size));
-            self.say(&format!("resuming: {safe} of {all} are stored already"));
+            let safe = iec(resumed_bytes);
+            let all = size.map(|size| format!(" of {}", iec(size)));
+            let all = all.unwrap_or_default();
+            self.say(&format!("resuming: {safe}{all} are stored already"));
         }
     }
 
@@ -299,12 +303,14 @@ impl Progress {
     pub(crate) fn interrupted(&self) -> Error {
         let shown = self.shown();
         let safe = shown.safe_bytes();
-        let what = match shown.view.size() {
-            Some(_) if !shown.is_resumable => {
+        let size = shown.view.size();
+        let size = size.map_or_else(String::new, |size| format!(" of {size}"));
+        let what = match shown.view.has_begun() {
+            true if !shown.is_resumable => {
                 "stopped at once, with nothing recorded: the next run sends everything".to_owned()
             }
-            Some(size) => format!("stopped at once, with {safe} of {size} bytes stored"),
-            None => "stopped before the upload had begun".to_owned(),
+            true => format!("stopped at once, with {safe}{size} bytes stored"),
+            false => "stopped before the upload had begun".to_owned(),
         };
         Error::new(ErrorKind::Interrupted, what).safe(safe)
     }
@@ -326,13 +332,13 @@ impl Progress {
         let now = self.now();
         if self.terminal.is_json() {
             let shown = self.shown();
-            let Some(size) = shown.view.size() else {
+            if !shown.view.has_begun() {
                 return;
-            };
+            }
             self.emit(&Event::Progress {
                 safe_bytes: shown.safe_bytes(),
                 acknowledged_bytes: shown.view.acknowledged(),
-                size,
+                size: shown.view.size(),
                 bytes_per_s: shown.view.bytes_per_s(now),
                 left_ms: shown.view.time_left(now).map(millis),
             });

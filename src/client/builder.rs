@@ -11,6 +11,7 @@ use crate::api::{Api, CallLimits};
 use crate::client::hosts::{HostBook, HostSettings};
 use crate::client::line_book::LineBook;
 use crate::client::memory::Memory;
+use crate::client::stream::{STREAM_MEMORY, STREAM_MEMORY_MAX, STREAM_MEMORY_MIN};
 use crate::client::times::{STALL_TIMEOUT_MIN, TIME_LIMIT_MIN, check};
 use crate::client::{Inner, Uploader};
 use crate::engine::Limits;
@@ -21,6 +22,7 @@ use crate::model::Endpoint;
 #[cfg(feature = "cli")]
 use crate::network::Proxies;
 use crate::network::TlsSetup;
+use crate::source::Budget;
 use crate::transport::{Internet, Transport};
 use crate::uploader::{Line, Protocol, TokenProvider};
 
@@ -47,6 +49,7 @@ pub struct UploaderBuilder {
     protocol: Protocol,
     threshold: Option<u64>,
     part_len: Option<u64>,
+    stream_memory: Option<u64>,
     limit_rate: Option<u64>,
     connect_timeout: Option<Duration>,
     stall_timeout: Option<Duration>,
@@ -223,6 +226,13 @@ impl UploaderBuilder {
         self
     }
 
+    /// Memory for the bytes of all streams of this uploader and its clones together; 128 MiB unless
+    /// set, from 8 MiB to 4 GiB. Streams wait for it, and for nothing else of one another.
+    pub fn stream_memory(mut self, bytes: u64) -> Self {
+        self.stream_memory = Some(bytes);
+        self
+    }
+
     /// Failed attempts in a row that one segment may have; 0, the default, counts none.
     pub fn part_attempts(mut self, attempts: u32) -> Self {
         self.part_attempts = attempts;
@@ -349,6 +359,7 @@ impl UploaderBuilder {
                 protocol: self.protocol,
                 threshold: self.threshold,
                 part_len,
+                stream_memory: self.stream_budget()?,
                 #[cfg(test)]
                 seed: self.seed,
             }),
@@ -377,6 +388,16 @@ impl UploaderBuilder {
         let access_key = AccessKey::new(access_key.as_str()).map_err(wrong)?;
         let secret_key = SecretKey::new(secret_key.as_str()).map_err(wrong)?;
         Ok(Some(Credentials::new(access_key, secret_key)))
+    }
+
+    fn stream_budget(&self) -> Result<Budget, Error> {
+        let bytes = self.stream_memory.unwrap_or(STREAM_MEMORY);
+        if !(STREAM_MEMORY_MIN..=STREAM_MEMORY_MAX).contains(&bytes) {
+            return Err(config(format!(
+                "a stream memory of {bytes} bytes is not from {STREAM_MEMORY_MIN} to {STREAM_MEMORY_MAX}"
+            )));
+        }
+        Ok(Budget::new(bytes))
     }
 
     fn host_book(&self) -> Result<HostBook, Error> {

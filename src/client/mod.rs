@@ -9,6 +9,7 @@ mod kept;
 mod line_book;
 mod memory;
 mod put;
+mod stream;
 #[cfg(test)]
 #[cfg(feature = "devserver")]
 mod tests;
@@ -38,6 +39,7 @@ use crate::events::Listener;
 use crate::kodo::manage::{self, ListPage, ListQuery, ObjectInfo, PAGE_LEN_MAX};
 use crate::kodo::{Credentials, UploadToken};
 use crate::model::{Answer, Bucket, Endpoint, Failure, FailureKind, ObjectKey, Request};
+use crate::source::Budget;
 use crate::transport::Transport;
 use crate::uploader::asking::{self, Turn};
 use crate::uploader::{Access, Line, Protocol, TokenProvider};
@@ -79,6 +81,7 @@ struct Inner {
     protocol: Protocol,
     threshold: Option<u64>,
     part_len: u64,
+    stream_memory: Budget,
     limits: Limits,
     memory: Memory,
     /// Seed of all chance, where a test must be repeatable.

@@ -10,6 +10,7 @@ use crate::client::Uploader;
 use crate::client::course::Course;
 use crate::client::hosts::{Inquiry, Persistence};
 use crate::client::memory::Errand;
+use crate::client::stream::OneStream;
 use crate::clock;
 use crate::engine::retry::CONTACT_BUDGET;
 use crate::error::{Error, ErrorKind};
@@ -24,7 +25,7 @@ use crate::uploader::{self, Access, Job, Outcome, Permit, UploadHosts, random_by
 #[derive(Clone, Debug)]
 #[must_use = "an upload only happens when it is awaited"]
 pub struct Put {
-    uploader: Uploader,
+    pub(super) uploader: Uploader,
     bucket: String,
     key: Option<String>,
     what: What,
@@ -44,6 +45,8 @@ pub(super) enum What {
     File(PathBuf),
     /// These bytes.
     Data(Bytes),
+    /// These bytes, which can be read once.
+    Stream(OneStream),
 }
 
 /// A finished upload.
@@ -117,6 +120,15 @@ impl Put {
         self
     }
 
+    /// How many bytes a stream will give, where that is known: for progress, and to refuse a stream that
+    /// gives fewer or more. Files and data know it themselves.
+    pub fn size(mut self, bytes: u64) -> Self {
+        if let What::Stream(stream) = &mut self.what {
+            stream.expected = Some(bytes);
+        }
+        self
+    }
+
     /// The object's type. Without it the service finds out itself.
     pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
         self.mime_type = Some(mime_type.into());
@@ -170,12 +182,9 @@ impl Put {
         let commit = self
             .commit(key.clone())
             .map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))?;
-        let source = match &self.what {
-            What::File(path) => Source::open(path).await,
-            What::Data(bytes) => Ok(Source::Bytes(bytes.clone())),
-        };
-        let source = source.map_err(|failure| Error::from_failure("open the file", failure))?;
-        let size = source.len();
+        let stopped = interrupted("stopped before anything was sent");
+        let source = or_stopped(&self.stop, stopped, self.source()).await?;
+        let size = source.expected_len().unwrap_or_default();
         let stopped = interrupted("stopped before anything was sent");
         let access = self.uploader.access(&self.listener);
         let access = or_stopped(&self.stop, stopped, access).await?;
@@ -208,7 +217,7 @@ impl Put {
             let ended = uploader::upload(job).await;
             inner.line_book.keep(&way, &inner.line.known()).await;
             let unfinished = match ended {
-                Ok(outcome) => return Ok(self.done(outcome, size)),
+                Ok(outcome) => return Ok(self.done(outcome, source.len())),
                 Err(unfinished) if !unfinished.has_failed => return Err(unfinished.error),
                 Err(unfinished) => unfinished,
             };
@@ -219,6 +228,16 @@ impl Put {
             let going_on = course.go_on(unfinished, &permit, key.as_ref());
             or_stopped(&self.stop, stopped, going_on).await?;
         }
+    }
+
+    /// What is uploaded, open.
+    async fn source(&self) -> Result<Source, Error> {
+        let opened = match &self.what {
+            What::File(path) => Source::open(path).await,
+            What::Data(bytes) => return Ok(Source::Bytes(bytes.clone())),
+            What::Stream(stream) => return self.begin_stream(stream).await,
+        };
+        opened.map_err(|failure| Error::from_failure("open the file", failure))
     }
 
     /// The way to where its course leads now: what the line on it carried is remembered.
@@ -302,7 +321,7 @@ impl Put {
     fn commit(&self, key: Option<ObjectKey>) -> Result<Commit, CommitError> {
         let own_name = match &self.what {
             What::File(path) => path.file_name().and_then(|name| name.to_str()),
-            What::Data(_) => None,
+            What::Data(_) | What::Stream(_) => None,
         };
         let mut commit = Commit::new(key);
         // A name that is no UTF-8 cannot be told; the object does without.

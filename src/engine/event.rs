@@ -149,6 +149,17 @@ pub enum Effect {
     },
     /// Compare the source's size, times and identity with the first look. → [`Event::SourceSeen`].
     CheckSource,
+    /// Get so many bytes more of a source that comes bit by bit. → [`Event::Fetched`] or
+    /// [`Event::SourceLost`].
+    Fetch {
+        /// How many; fewer only where it ends.
+        len: u64,
+    },
+    /// These bytes of such a source are not needed any more. No event is due.
+    LetGo {
+        /// Which.
+        span: ByteSpan,
+    },
     /// Something a person may want to read. No event is due.
     Notice(Notice),
     /// Something that the other uploads of this process need not find out again. No event is due.
@@ -233,6 +244,13 @@ pub enum Event {
     },
     /// Another upload of this process learnt something of the way that they share.
     Heard(Lesson),
+    /// More of the source is there.
+    Fetched {
+        /// How many bytes.
+        len: u64,
+        /// Whether they are the last.
+        is_last: bool,
+    },
     /// A record is durable, or as durable as this machine lets it be.
     Recorded {
         /// Which.

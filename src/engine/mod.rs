@@ -40,6 +40,7 @@ pub mod record;
 pub(crate) mod retry;
 mod send;
 mod source;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -63,14 +64,18 @@ use crate::engine::record::{Announced, Checkpoint, Digest, Record};
 pub(crate) use crate::engine::retry::may_pass;
 use crate::engine::retry::{Backoff, Budget};
 use crate::engine::send::first_lanes;
+use crate::engine::stream::Intake;
+pub use crate::engine::stream::Stream;
 use crate::engine::token::Token;
 use crate::engine::watch::Watch;
 
 /// What is to be uploaded, as far as the engine needs to know.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The source's size in bytes.
+    /// The source's size in bytes; of a stream, what of it is there.
     pub size: u64,
+    /// The source comes bit by bit and can be read once; none where it is there as a whole.
+    pub stream: Option<Stream>,
     /// Protocol, threshold and part length as wished for.
     pub wishes: Wishes,
     /// The authorities (`host[:port]`) of the region's upload hosts, best first; not empty.
@@ -89,6 +94,16 @@ pub struct Job {
     pub known: Known,
     /// Seed of the jitter.
     pub seed: u64,
+}
+
+impl Job {
+    /// The object's size, as far as anybody can tell: without end where nobody can.
+    fn expected_size(&self) -> u64 {
+        match self.stream {
+            Some(stream) if !stream.has_ended => stream.expected.unwrap_or(u64::MAX),
+            _ => self.size,
+        }
+    }
 }
 
 /// One upload.
@@ -128,6 +143,7 @@ pub struct Engine {
     backoff: Backoff,
     budget: Budget,
     sizer: Sizer,
+    intake: Intake,
     cuts: Cuts,
     token: Token,
     /// Nothing is begun before: the service asked for patience.
@@ -199,17 +215,18 @@ impl Engine {
     /// When the job has no host or the window is 0: bugs of the caller.
     pub fn new(job: Job, limits: Limits, checkpoint: Checkpoint) -> Self {
         assert!(limits.window > 0, "a window of 0 would never send anything");
-        let layout = Layout::choose(job.size, &job.wishes);
+        let size = job.expected_size();
+        let layout = match job.stream {
+            None => Layout::choose(size, &job.wishes),
+            Some(_) => Layout::in_lanes(size, &job.wishes),
+        };
         let mut engine = Self {
             hosts: Hosts::new(job.hosts.len()),
             reach: Reach::default(),
             backoff: Backoff::new(job.seed),
             budget: Budget::new(limits.retry_budget),
-            sizer: Sizer::new(
-                job.size,
-                &job.known,
-                first_lanes(&layout, job.size, limits.window),
-            ),
+            sizer: Sizer::new(size, &job.known, first_lanes(&layout, size, limits.window)),
+            intake: Intake::default(),
             job,
             limits,
             phase: Phase::Beginning(Begin::default()),
@@ -289,6 +306,7 @@ impl Engine {
             Event::Probed { attempt } => self.probed(now, attempt),
             Event::Window { lanes } => self.limits.window = lanes.max(1),
             Event::Heard(lesson) => self.heard(now, lesson),
+            Event::Fetched { len, is_last } => self.fetched(now, len, is_last),
             Event::Recorded { id } => self.recorded(now, id),
             Event::Rechecked { lane, same } => self.rechecked(lane, same),
             Event::SourceLost { failure } => self.source_lost(now, failure),
@@ -366,6 +384,7 @@ impl Engine {
         if !self.token.renewing && self.quiet_until <= now {
             self.begin_if_due(now);
             self.list_if_due(now);
+            self.fetch_if_due(now);
             self.fill_window(now);
             self.commit_if_due(now);
         }
@@ -455,7 +474,10 @@ impl Engine {
     /// Invariant 5. What is only told comes to no event.
     fn assert_reason_to_wake(&self, now: Moment) {
         let is_told = |effect: &Effect| {
-            let told = matches!(effect, Effect::Notice(_) | Effect::Teach(_));
+            let told = matches!(
+                effect,
+                Effect::Notice(_) | Effect::Teach(_) | Effect::LetGo { .. }
+            );
             told || matches!(effect, Effect::Cancel { .. })
         };
         let busy = !self.attempts.is_empty()
@@ -463,7 +485,8 @@ impl Engine {
             || !self.effects.iter().all(is_told)
             || self.token.renewing
             || matches!(self.phase, Phase::Looking | Phase::Finished)
-            || self.rechecking.is_some();
+            || self.rechecking.is_some()
+            || self.is_fetching();
         assert!(
             busy || self.next_wakeup().is_some(),
             "nothing would ever wake the engine ({now:?})"

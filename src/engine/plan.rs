@@ -148,6 +148,13 @@ impl Layout {
         )
     }
 
+    /// The layout for a stream that will have `size` bytes; `u64::MAX` where nobody can tell.
+    pub(crate) fn in_lanes(size: u64, wishes: &Wishes) -> Self {
+        // What is not known may be anything: the wish decides, and whoever reads notices the end.
+        let size = if size == u64::MAX { 1 } else { size };
+        Self::without_form(size.max(1), wishes)
+    }
+
     fn form(size: u64) -> Self {
         Self {
             protocol: Protocol::Form,

@@ -63,14 +63,14 @@ impl Engine {
         if self.has_acknowledged || self.attempts.values().any(Work::is_soon_over) {
             self.window()
         } else {
-            first_lanes(&self.layout, self.job.size, self.limits.window)
+            first_lanes(&self.layout, self.expected_size(), self.limits.window)
         }
     }
 
     /// Lanes in flight at most: as many as the line is worth, and few enough that the last ones end
     /// together.
     pub fn window(&self) -> usize {
-        let most = most_lanes(&self.layout, self.job.size);
+        let most = most_lanes(&self.layout, self.expected_size());
         let is_near = self.shortest_round_trip.is_some_and(|time| time < NEAR);
         let most = if is_near { most.min(LANES_START) } else { most };
         self.limits.window.min(most)
@@ -92,7 +92,7 @@ impl Engine {
     }
 
     fn has_untouched(&self) -> bool {
-        let mut untouched = self.untouched..self.layout.lane_count(self.job.size);
+        let mut untouched = self.untouched..self.lanes_there();
         untouched.any(|index| !self.lanes.contains_key(&index))
     }
 
@@ -288,6 +288,7 @@ impl Engine {
         if lane.done == span.len {
             self.open.remove(&index);
             self.complete += 1;
+            self.let_go(span);
         }
         let progress = Notice::Progress {
             safe_bytes: self.safe_bytes,
@@ -307,7 +308,7 @@ impl Engine {
             return Some(*index);
         }
         self.skip_touched();
-        let is_last = self.untouched >= self.layout.lane_count(self.job.size);
+        let is_last = self.untouched >= self.lanes_there();
         if is_last || self.lanes_waiting(now) > self.window_now() {
             return None;
         }
@@ -354,11 +355,12 @@ impl Engine {
     /// Bytes that are left of the object for each lane that can be in flight; no end where there is
     /// but one, which nobody waits for.
     fn left_for_each_lane(&self) -> u64 {
-        let lanes = self.layout.lane_count(self.job.size) - self.complete;
+        let size = self.expected_size();
+        let lanes = self.layout.lane_count(size).saturating_sub(self.complete);
         let window = u64::try_from(self.window_now()).unwrap_or(1);
         match lanes.min(window) {
             0 | 1 => u64::MAX,
-            lanes => (self.job.size - self.safe_bytes) / lanes,
+            lanes => size.saturating_sub(self.safe_bytes) / lanes,
         }
     }
 
@@ -390,7 +392,7 @@ impl Engine {
                 part_len: len / 2,
                 ..self.job.wishes
             };
-            let shorter = Layout::choose(self.job.size, &wishes);
+            let shorter = Layout::in_lanes(self.expected_size(), &wishes);
             if shorter.lane_len >= self.layout.lane_len {
                 self.give_up(now, failure, false);
                 return;

@@ -17,7 +17,8 @@ const LAST_LOOKS_MAX: u32 = 8;
 impl Engine {
     /// Whether all lanes are acknowledged, recorded and compared.
     pub(crate) fn everything_holds(&self) -> bool {
-        self.complete == self.layout.lane_count(self.job.size)
+        !self.is_open()
+            && self.complete == self.layout.lane_count(self.job.size)
             && self.unchecked.is_empty()
             && self.recording.is_empty()
             && self.listing.is_none()

@@ -1,4 +1,4 @@
-//! What is uploaded: a local file, opened once and watched for change, or bytes in memory.
+//! What is uploaded: a local file, opened once and watched for change, bytes in memory, or a stream.
 //!
 //! One open descriptor is the source from the first byte to the commit, so a rename changes
 //! nothing. A file that changes under the reader is noticed before anything is committed.
@@ -7,6 +7,7 @@ mod file;
 mod identity;
 mod pool;
 mod span;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 pub(crate) use file::FileSource;
 pub(crate) use span::SpanReader;
+pub(crate) use stream::{Budget, Fetched, StreamSource, Supply};
 
 use crate::model::{ByteSpan, Failure};
 use crate::source::identity::Change;
@@ -27,6 +29,8 @@ pub(crate) enum Source {
     File(FileSource),
     /// Bytes in memory: they never change, and die with the process.
     Bytes(Bytes),
+    /// Bytes that come by and by, and only once.
+    Stream(StreamSource),
 }
 
 impl Source {
@@ -36,11 +40,12 @@ impl Source {
         FileSource::open(path).await.map(Self::File)
     }
 
-    /// Its size at the beginning, in bytes.
+    /// Its size at the beginning, in bytes; of a stream, what of it has come.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::File(file) => file.len(),
             Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Stream(stream) => stream.len(),
         }
     }
 
@@ -54,7 +59,7 @@ impl Source {
     pub(crate) async fn change(&self) -> Result<Option<Change>, Failure> {
         match self {
             Self::File(file) => file.change().await,
-            Self::Bytes(_) => Ok(None),
+            Self::Bytes(_) | Self::Stream(_) => Ok(None),
         }
     }
 
@@ -73,7 +78,7 @@ impl Source {
     pub(crate) fn accept(self, change: Change) -> Self {
         match self {
             Self::File(file) => Self::File(file.accept(change)),
-            Self::Bytes(_) => self,
+            Self::Bytes(_) | Self::Stream(_) => self,
         }
     }
 
@@ -82,6 +87,7 @@ impl Source {
         match self {
             Self::File(file) => file.changed(how),
             Self::Bytes(_) => file::changed(how, "bytes in memory"),
+            Self::Stream(_) => file::changed(how, "a stream"),
         }
     }
 
@@ -89,7 +95,7 @@ impl Source {
     pub(crate) async fn displaced(&self) -> Option<&'static str> {
         match self {
             Self::File(file) => file.displaced().await,
-            Self::Bytes(_) => None,
+            Self::Bytes(_) | Self::Stream(_) => None,
         }
     }
 
@@ -97,7 +103,23 @@ impl Source {
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::File(file) => Some(file.path()),
-            Self::Bytes(_) => None,
+            Self::Bytes(_) | Self::Stream(_) => None,
+        }
+    }
+
+    /// The stream, if it is one.
+    pub(crate) fn stream(&self) -> Option<&StreamSource> {
+        match self {
+            Self::Stream(stream) => Some(stream),
+            Self::File(_) | Self::Bytes(_) => None,
+        }
+    }
+
+    /// How long it will be, in bytes; none where nobody can tell yet.
+    pub(crate) fn expected_len(&self) -> Option<u64> {
+        match self {
+            Self::Stream(stream) if !stream.has_ended() => stream.expected(),
+            _ => Some(self.len()),
         }
     }
 }

@@ -32,9 +32,11 @@ impl SpanReader {
             Source::File(file) => file.read_piece(piece).await,
             // Both ends lie within the bytes, so they fit.
             Source::Bytes(bytes) => Ok(bytes.slice(piece.offset as usize..piece.end() as usize)),
+            Source::Stream(stream) => stream.read(piece),
         };
-        if read.is_ok() {
-            self.rest = ByteSpan::new(piece.end(), self.rest.len - len);
+        if let Ok(bytes) = &read {
+            let len = bytes.len() as u64;
+            self.rest = ByteSpan::new(self.rest.offset + len, self.rest.len - len);
         }
         Some(read)
     }

@@ -16,6 +16,7 @@ use crate::kodo::form::{self, Boundary};
 use crate::kodo::multipart::{self, Initiated, PartNumber, PartReply, Upload, UploadId};
 use crate::kodo::{Commit, Stored, failure};
 use crate::model::{Answer, Bucket, ByteSpan, Endpoint, Failure, FailureKind, ObjectKey, Request};
+use crate::source::Fetched;
 use crate::transport::Transport;
 use crate::uploader::access::Permit;
 use crate::uploader::calls::{Call, Flying, Repeat};
@@ -109,6 +110,13 @@ impl Executor {
                 }
             }
             Effect::CheckSource => self.look_at_source().await,
+            Effect::Fetch { len } => self.fetch(len).await,
+            Effect::LetGo { span } => {
+                if let Some(stream) = self.source.source().stream() {
+                    stream.let_go(span);
+                }
+                return Vec::new();
+            }
             Effect::Abandon { host, upload_id } => {
                 self.abandon(host, &upload_id, &flying).await;
                 return Vec::new();
@@ -152,6 +160,23 @@ impl Executor {
                     "{path}: {how}; its bytes are compared with what was sent"
                 ));
                 Event::SourceSeen { same: false }
+            }
+            Err(failure) => Event::SourceLost { failure },
+        }
+    }
+
+    /// Gets more of a stream.
+    async fn fetch(&self, len: u64) -> Event {
+        let Some(stream) = self.source.source().stream() else {
+            let failure = bug("only streams are fetched");
+            return Event::SourceLost { failure };
+        };
+        match stream.fetch(len).await {
+            Ok(Fetched { len, is_last }) => {
+                if is_last {
+                    self.meter.learn_size(stream.len());
+                }
+                Event::Fetched { len, is_last }
             }
             Err(failure) => Event::SourceLost { failure },
         }

@@ -11,7 +11,8 @@ use crate::model::Stage;
 /// The counts of one upload.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    size: u64,
+    /// How long the object is; `u64::MAX` where nobody knows yet.
+    size: AtomicU64,
     listener: Listener,
     /// Acknowledged and recorded.
     safe: AtomicU64,
@@ -43,9 +44,9 @@ pub(crate) struct Finished {
 }
 
 impl Meter {
-    pub(crate) fn new(size: u64, listener: Listener) -> Self {
+    pub(crate) fn new(size: Option<u64>, listener: Listener) -> Self {
         Self {
-            size,
+            size: AtomicU64::new(size.unwrap_or(u64::MAX)),
             listener,
             safe: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
@@ -89,7 +90,7 @@ impl Meter {
     /// what is waited for.
     pub(crate) fn under_way(&self, source_bytes: u64, stage: Stage) {
         let acknowledged = self.safe_bytes().saturating_add(source_bytes);
-        let acknowledged = acknowledged.min(self.size);
+        let acknowledged = acknowledged.min(self.size.load(Ordering::Relaxed));
         self.acknowledged.fetch_max(acknowledged, Ordering::Relaxed);
         let now = InFlight {
             source_bytes,
@@ -98,6 +99,11 @@ impl Meter {
         if std::mem::replace(&mut *self.in_flight(), now) != now {
             self.tell_progress();
         }
+    }
+
+    /// All of the source is there: so long it is.
+    pub(crate) fn learn_size(&self, size: u64) {
+        self.size.store(size, Ordering::Relaxed);
     }
 
     /// Keeps what the commit came to.
@@ -123,7 +129,7 @@ impl Meter {
             safe_bytes,
             acknowledged_bytes,
             lost_bytes: acknowledged_bytes.saturating_sub(safe_bytes.saturating_add(source_bytes)),
-            size: self.size,
+            size: Some(self.size.load(Ordering::Relaxed)).filter(|size| *size < u64::MAX),
             stage,
         });
     }

@@ -36,7 +36,7 @@ use crate::clock;
 use crate::engine::event::{self, Notice};
 use crate::engine::plan::{self, Wishes};
 use crate::engine::record::{Checkpoint, Digest};
-use crate::engine::{Engine, Limits};
+use crate::engine::{Engine, Limits, Stream};
 use crate::error::words::time;
 use crate::events::{Event, Listener};
 use crate::kodo::Commit;
@@ -100,7 +100,7 @@ pub(crate) struct Job {
 pub(crate) async fn upload(mut job: Job) -> Result<Outcome, Unfinished> {
     let (tally, listener) = Tally::beside(std::mem::take(&mut job.listener));
     job.listener = listener;
-    let size = job.source.len();
+    let size = job.source.expected_len();
     let stop = job.stop.clone();
     let (part_len, protocol) = (job.part_len, job.protocol);
     let sent_elsewhere = job.sent_elsewhere;
@@ -162,6 +162,10 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
     };
     let engine_job = crate::engine::Job {
         size: job.source.len(),
+        stream: job.source.stream().map(|stream| Stream {
+            expected: stream.expected(),
+            has_ended: stream.has_ended(),
+        }),
         wishes,
         hosts: job
             .hosts
@@ -188,7 +192,7 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
         api: job.api,
         hosts: job.hosts.endpoints,
         management: job.management,
-        meter: Arc::new(Meter::new(job.source.len(), job.listener)),
+        meter: Arc::new(Meter::new(job.source.expected_len(), job.listener)),
         source: Watched::new(job.source),
         bucket: job.bucket,
         commit: job.commit,

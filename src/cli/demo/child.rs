@@ -141,7 +141,7 @@ impl Child<'_> {
         let message = event["message"].as_str().unwrap_or_default();
         match kind {
             "started" => self.progress.begin(
-                self.demo.size,
+                Some(self.demo.size),
                 number(&event, "resumed_bytes"),
                 event["protocol"].as_str().unwrap_or_default(),
             ),
@@ -151,6 +151,7 @@ impl Child<'_> {
                 // Lines for programs do not say; the demo's server answers soon.
                 lost: 0,
                 stage: Stage::Sending,
+                size: Some(self.demo.size),
             }),
             "retrying" => {
                 let wait = Duration::from_millis(number(&event, "wait_ms"));

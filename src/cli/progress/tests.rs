@@ -28,13 +28,14 @@ fn heard(safe: u64, acknowledged: u64) -> Heard {
         acknowledged,
         lost: 0,
         stage: Stage::Sending,
+        size: Some(6 * MIB),
     }
 }
 
 /// An upload of 6 MiB that begins at 0, at 128 KiB a second until `seconds`.
 fn under_way(seconds: u64) -> View {
     let mut view = View::new(at(0), PATIENCE);
-    view.begin(at(0), 6 * MIB, 0, false);
+    view.begin(at(0), Some(6 * MIB), 0, false);
     for tick in 1..=seconds * 4 {
         let now = Duration::from_millis(tick * 250);
         view.advance(now, heard(0, tick * 32 * 1024));
@@ -87,7 +88,7 @@ fn stopped_at_once() {
             let event = events::Event::NotResumable("the disk is full".to_owned());
             progress.hear(&event, "b", None);
         }
-        progress.begin(6 * MIB, 0, "v1");
+        progress.begin(Some(6 * MIB), 0, "v1");
         progress.advance(heard(3 * MIB, 3 * MIB));
         let error = progress.interrupted();
         assert_eq!(error.safe_bytes(), safe, "{error}");
@@ -322,7 +323,7 @@ fn plain_lines() {
 #[test]
 fn never_backwards_never_past_the_end() {
     let mut view = View::new(at(0), PATIENCE);
-    view.begin(at(0), 1000, 400, false);
+    view.begin(at(0), Some(1000), 400, false);
     assert_eq!((view.safe(), view.acknowledged()), (400, 400));
     let rows = [
         ((600, 700), (600, 700), " 70 %"),
@@ -342,7 +343,7 @@ fn never_backwards_never_past_the_end() {
 #[test]
 fn a_resumed_upload_has_its_own_pace() {
     let mut view = View::new(at(0), PATIENCE);
-    view.begin(at(5), 100_000, 50_000, false);
+    view.begin(at(5), Some(100_000), 50_000, false);
     view.advance(at(5), heard(50_000, 50_000));
     view.advance(at(10), heard(50_000, 55_000));
     assert_eq!(view.bytes_per_s(at(10)), Some(1000));
@@ -392,7 +393,7 @@ fn every_width() {
 #[test]
 fn an_empty_file() {
     let mut view = View::new(at(0), PATIENCE);
-    view.begin(at(0), 0, 0, false);
+    view.begin(at(0), Some(0), 0, false);
     assert_eq!(
         view.bar(at(0), 79),
         ["[====================] 100 %  0 B of 0 B  finishing"]

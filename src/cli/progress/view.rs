@@ -47,7 +47,8 @@ pub(super) struct View {
     /// When the program began; then, when the upload did.
     since: Duration,
     begun: bool,
-    size: u64,
+    /// None for a stream that may have any length.
+    size: Option<u64>,
     safe: u64,
     /// Never falls, even if the service loses what it had: a bar does not run backwards.
     acknowledged: u64,
@@ -83,6 +84,8 @@ pub(crate) struct Heard {
     /// Acknowledged once, and to be sent again.
     pub(crate) lost: u64,
     pub(crate) stage: Stage,
+    /// Of all of it, where that is known.
+    pub(crate) size: Option<u64>,
 }
 
 /// What there is to say beside the numbers.
@@ -124,7 +127,7 @@ impl View {
             patience,
             since: now,
             begun: false,
-            size: 0,
+            size: None,
             safe: 0,
             acknowledged: 0,
             present: 0,
@@ -148,13 +151,13 @@ impl View {
         self.down_since = None;
     }
 
-    /// An upload of `size` bytes begins; `safe` of them an earlier run has stored. `is_form`: it is
+    /// An upload of `size` bytes, if that is known, begins; `safe` of them an earlier run has stored. `is_form`: it is
     /// one request, which is its own commit.
-    pub(super) fn begin(&mut self, now: Duration, size: u64, safe: u64, is_form: bool) {
+    pub(super) fn begin(&mut self, now: Duration, size: Option<u64>, safe: u64, is_form: bool) {
         self.begun = true;
         self.size = size;
-        self.safe = safe.min(size);
-        self.acknowledged = self.safe.max(self.acknowledged).min(size);
+        self.safe = self.bounded(safe);
+        self.acknowledged = self.bounded(self.safe.max(self.acknowledged));
         self.present = self.safe;
         self.broke = self.present < self.acknowledged;
         self.stage = Stage::Connecting;
@@ -167,8 +170,9 @@ impl View {
 
     /// The upload has come so far.
     pub(super) fn advance(&mut self, now: Duration, heard: Heard) {
-        self.safe = heard.safe.min(self.size);
-        let acknowledged = heard.acknowledged.max(heard.safe).min(self.size);
+        self.size = self.size.or(heard.size);
+        self.safe = self.bounded(heard.safe);
+        let acknowledged = self.bounded(heard.acknowledged.max(heard.safe));
         self.acknowledged = self.acknowledged.max(acknowledged);
         let present = acknowledged.saturating_sub(heard.lost).max(self.safe);
         if self.stage != heard.stage {
@@ -203,8 +207,19 @@ impl View {
         });
     }
 
+    /// Whether there is an upload.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// How long its object is, where that is known.
     pub(super) fn size(&self) -> Option<u64> {
-        self.begun.then_some(self.size)
+        self.size
+    }
+
+    /// `bytes`, and no more than there are.
+    fn bounded(&self, bytes: u64) -> u64 {
+        bytes.min(self.size.unwrap_or(u64::MAX))
     }
 
     /// What the next run need not send again.
@@ -223,7 +238,7 @@ impl View {
 
     /// How long it still takes; none while that cannot be told.
     pub(super) fn time_left(&self, now: Duration) -> Option<Duration> {
-        let rest = self.size - self.present;
+        let rest = self.size? - self.present;
         let pace = self.bytes_per_s(now).filter(|pace| *pace > 0)?;
         let moves = matches!(self.state(now), State::Moving | State::Repeating { .. });
         moves.then(|| Duration::from_secs(rest.div_ceil(pace)))
@@ -234,7 +249,7 @@ impl View {
             return State::Preparing;
         }
         let silence = now.saturating_sub(self.quiet_since);
-        let is_whole = self.present == self.size;
+        let is_whole = Some(self.present) == self.size;
         if let Some(since) = self.down_since {
             let silence = now.saturating_sub(since);
             return State::Down { silence };
@@ -260,7 +275,7 @@ impl View {
 
     /// What has not come for so long.
     fn waiting_for(&self, silence: Duration) -> State<'_> {
-        let is_commit = self.is_form || self.safe == self.size;
+        let is_commit = self.is_form || Some(self.safe) == self.size;
         match self.stage {
             Stage::Waiting => State::Queued { silence },
             Stage::Connecting => State::Connecting { silence },
@@ -286,15 +301,18 @@ impl View {
         if state == State::Preparing {
             return vec![cut(self.preparing(now), width)];
         }
-        let mut numbers = format!(" {:>3} %  {}", self.percent(), self.done());
+        let mut numbers = match self.size {
+            Some(size) => format!(" {:>3} %  {}", self.percent(size), self.done()),
+            None => self.done(),
+        };
         if state.moves() {
             for more in self.pace_and_rest(now, &state) {
                 numbers = format!("{numbers}  {more}");
             }
         }
         let room = width.saturating_sub(numbers.chars().count() + 2);
-        if room >= BAR_MIN {
-            numbers = format!("[{}]{numbers}", self.filled(room.min(BAR_MAX)));
+        if let Some(size) = self.size.filter(|_| room >= BAR_MIN) {
+            numbers = format!("[{}]{numbers}", self.filled(size, room.min(BAR_MAX)));
         }
         let mut lines = vec![cut(numbers, width)];
         lines.extend(in_words(&state, width).map(|words| cut(words, width)));
@@ -307,7 +325,10 @@ impl View {
         if state == State::Preparing {
             return self.preparing(now);
         }
-        let mut line = format!("{} ({} %)", self.done(), self.percent());
+        let mut line = match self.size {
+            Some(size) => format!("{} ({} %)", self.done(), self.percent(size)),
+            None => self.done(),
+        };
         let mut words = Vec::new();
         if state.moves() {
             words = self.pace_and_rest(now, &state);
@@ -333,16 +354,20 @@ impl View {
     }
 
     /// Whole percents; 100 only when nothing is missing.
-    fn percent(&self) -> u64 {
-        let percent = u128::from(self.acknowledged) * 100 / u128::from(self.size.max(1));
-        match self.size {
+    fn percent(&self, size: u64) -> u64 {
+        let percent = u128::from(self.acknowledged) * 100 / u128::from(size.max(1));
+        match size {
             0 => 100,
             _ => u64::try_from(percent).unwrap_or(100),
         }
     }
 
     fn done(&self) -> String {
-        format!("{} of {}", size(self.acknowledged), size(self.size))
+        let done = size(self.acknowledged);
+        match self.size {
+            Some(all) => format!("{done} of {}", size(all)),
+            None => format!("{done} so far"),
+        }
     }
 
     fn pace_and_rest(&self, now: Duration, state: &State<'_>) -> Vec<String> {
@@ -360,9 +385,9 @@ impl View {
     }
 
     /// The inside of a bar of `room` columns.
-    fn filled(&self, room: usize) -> String {
-        let share = u128::from(self.acknowledged) * room as u128 / u128::from(self.size.max(1));
-        let full = if self.size == 0 { room } else { share as usize };
+    fn filled(&self, size: u64, room: usize) -> String {
+        let share = u128::from(self.acknowledged) * room as u128 / u128::from(size.max(1));
+        let full = if size == 0 { room } else { share as usize };
         let mut inside = "=".repeat(full);
         if full < room {
             inside.push('>');

@@ -18,6 +18,7 @@ pub(crate) const STEPS_MAX: usize = 20_000;
 /// An upload of `size` bytes to two hosts.
 pub(crate) fn job(protocol: Protocol, size: u64) -> Job {
     Job {
+        stream: None,
         size,
         wishes: Wishes {
             part_len: 4 * MIB,

@@ -170,6 +170,7 @@ impl<F: FnMut(&Tick) -> Fate> Line<F> {
     ) -> Self {
         let job = Job {
             size,
+            stream: None,
             wishes: Wishes {
                 part_len: 256 * MIB,
                 ..wishes(protocol)

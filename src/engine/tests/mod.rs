@@ -22,4 +22,5 @@ mod seeded;
 mod service;
 mod setup;
 mod sizes;
+mod stream;
 mod world;

@@ -2,7 +2,7 @@
 
 use crate::engine::plan::{Known, Protocol, Wishes};
 use crate::engine::record::{Checkpoint, Digest};
-use crate::engine::{Engine, Job, Limits};
+use crate::engine::{Engine, Job, Limits, Stream};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 
@@ -22,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) part_attempts: u32,
     /// Requests may hang.
     pub(crate) hangs: bool,
+    /// The source comes bit by bit.
+    pub(crate) is_stream: bool,
 }
 
 impl Setup {
@@ -37,12 +39,14 @@ impl Setup {
             window: 2,
             part_attempts: 0,
             hangs: false,
+            is_stream: false,
         }
     }
 
     pub(crate) fn engine(self, checkpoint: Checkpoint) -> Engine {
         let job = Job {
-            size: self.size,
+            size: if self.is_stream { 0 } else { self.size },
+            stream: self.is_stream.then(Stream::default),
             wishes: wishes(self.protocol),
             hosts: vec!["up-1".into(), "up-2".into()],
             can_stat: self.can_stat,

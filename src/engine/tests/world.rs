@@ -10,6 +10,7 @@ use crate::engine::plan::Protocol;
 use crate::engine::record::{Checkpoint, Record};
 use crate::engine::tests::service::{Piece, Service, Version, digest};
 pub(crate) use crate::engine::tests::setup::{MIB, Setup, wishes};
+use crate::engine::tests::stream::Memory;
 use crate::model::{ByteSpan, Failure, FailureKind, Stage};
 
 /// Steps without a fault until an upload of the largest size here must have ended: ten per segment
@@ -64,6 +65,8 @@ pub(crate) struct World {
     /// The same, as far as the present process can know.
     pub(crate) unclear_to_this_process: bool,
     pub(crate) trace: Vec<String>,
+    /// Of a stream.
+    pub(crate) memory: Memory,
 }
 
 impl World {
@@ -87,6 +90,7 @@ impl World {
             unclear: false,
             unclear_to_this_process: false,
             trace: Vec::new(),
+            memory: Memory::default(),
         };
         world.service.refuses_second = setup.repeat_refused;
         world.collect();
@@ -270,6 +274,7 @@ impl World {
             match effect {
                 Effect::Finish(outcome) => self.outcome = Some(outcome),
                 Effect::Notice(_) | Effect::Teach(_) | Effect::Abandon { .. } => {}
+                Effect::LetGo { span } => self.memory.let_go(span),
                 Effect::Cancel { attempt } => self.cancel(attempt),
                 Effect::GiveUp { attempt, why } => self.give_up(attempt, why),
                 other => {
@@ -438,7 +443,9 @@ impl World {
                 self.seen = self.source;
                 Some(Event::SourceSeen { same })
             }
+            Effect::Fetch { len } => Some(self.memory.fetch(*len, self.size)),
             Effect::Cancel { .. }
+            | Effect::LetGo { .. }
             | Effect::GiveUp { .. }
             | Effect::Abandon { .. }
             | Effect::Notice(_)

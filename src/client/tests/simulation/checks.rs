@@ -78,7 +78,8 @@ fn events(run: &Run, found: &mut Vec<String>) {
                 size,
                 ..
             } => {
-                if acknowledged_bytes > size || safe_bytes > acknowledged_bytes {
+                let size = size.unwrap_or(u64::MAX);
+                if *acknowledged_bytes > size || safe_bytes > acknowledged_bytes {
                     found.push(format!("progress makes no sense: {event:?}"));
                 }
                 if *acknowledged_bytes < acknowledged_before {
