@@ -68,7 +68,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct PutArgs {
-    /// The file to upload
+    /// The file to upload; `-` is standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// kodo://BUCKET/KEY or local://BUCKET/KEY; a trailing `/` keeps the file's name
@@ -95,6 +95,9 @@ pub(crate) struct PutArgs {
     /// Never replace an object that has other content
     #[arg(long)]
     pub(crate) insert_only: bool,
+    /// Length of standard input, in bytes: shorter or longer makes no object
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) size: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]

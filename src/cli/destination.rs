@@ -73,6 +73,12 @@ impl Destination {
         if !(self.path.is_empty() || self.path.ends_with('/')) {
             return Ok(Some(ObjectKey::new(self.path.as_str())?));
         }
+        if file.as_os_str() == "-" {
+            return Err(usage(format!(
+                "`{self}` names no object, and standard input has no name"
+            ))
+            .next("give the whole key: kodo://BUCKET/KEY"));
+        }
         let Some(name) = file.file_name() else {
             return Err(usage(format!("`{}` has no file name", file.display()))
                 .next("give the whole key: kodo://BUCKET/KEY"));

@@ -19,6 +19,7 @@ mod serve;
 mod service;
 mod signals;
 mod small;
+mod stdin;
 mod terminal;
 mod uploads;
 

@@ -1,4 +1,4 @@
-//! `haul put FILE DEST`.
+//! `haul put FILE DEST`, and `haul put - DEST` for standard input.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use crate::cli::event::Event;
 use crate::cli::progress::{Patience, Progress};
 use crate::cli::service::Remote;
 use crate::cli::signals::Signals;
+use crate::cli::stdin::stdin;
 use crate::cli::terminal::{Terminal, printable};
 use crate::client::{Done, Put, Uploader};
 use crate::config::{Config, value};
@@ -28,7 +29,7 @@ pub(crate) async fn put(
     terminal: &Arc<Terminal>,
 ) -> Result<(), Error> {
     let destination = Destination::parse(&arguments.destination)?;
-    refuse_what_is_no_file(&arguments.file)?;
+    refuse_what_is_no_file(arguments)?;
     let choice = KeyChoice {
         key: arguments.key.clone(),
         no_key: arguments.no_key,
@@ -75,7 +76,11 @@ pub(crate) async fn put(
     match result {
         Ok(done) => report(&done, terminal),
         Err(error) if error.kind() == ErrorKind::Interrupted => {
-            let next = format!("run the same line again to go on: {line}");
+            let again = match is_stdin(&arguments.file) {
+                true => "run the same line again; it begins anew",
+                false => "run the same line again to go on",
+            };
+            let next = format!("{again}: {line}");
             Err(error.next(next))
         }
         Err(error) => Err(error),
@@ -84,7 +89,14 @@ pub(crate) async fn put(
 
 /// The upload that the flags describe.
 fn request(arguments: &PutArgs, uploader: &Uploader, bucket: &str, key: Option<&str>) -> Put {
-    let mut upload = uploader.put_file(bucket, key.unwrap_or_default(), &arguments.file);
+    let name = key.unwrap_or_default();
+    let mut upload = match is_stdin(&arguments.file) {
+        true => uploader.put_stream(bucket, name, stdin()),
+        false => uploader.put_file(bucket, name, &arguments.file),
+    };
+    if let Some(size) = arguments.size {
+        upload = upload.size(size);
+    }
     if key.is_none() {
         upload = upload.no_key();
     }
@@ -122,14 +134,20 @@ fn report(done: &Done, terminal: &Terminal) -> Result<(), Error> {
     terminal.data(&format!("{key}\t{}\t{}", done.hash, done.size), &event)
 }
 
-/// Trees and streams are other commands' business, and not there yet.
-fn refuse_what_is_no_file(path: &Path) -> Result<(), Error> {
-    if path.as_os_str() == "-" {
-        return Err(Error::new(
-            ErrorKind::Usage,
-            "`-`: this version uploads files only, no streams",
-        )
-        .next("write the stream to a file first; for a file called `-`, write ./-"));
+/// Whether the file's name stands for standard input.
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Trees are another command's business, and not there yet.
+fn refuse_what_is_no_file(arguments: &PutArgs) -> Result<(), Error> {
+    let path = &arguments.file;
+    if is_stdin(path) {
+        return Ok(());
+    }
+    if arguments.size.is_some() {
+        let what = "--size is the length of standard input; a file has its own";
+        return Err(Error::new(ErrorKind::Usage, what).next("leave it out"));
     }
     if path.is_dir() {
         return Err(Error::new(

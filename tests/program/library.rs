@@ -58,7 +58,7 @@ fn put_file() {
     assert!(matches!(
         heard[0],
         Event::Started {
-            size: 5_000_000,
+            size: Some(5_000_000),
             protocol: "v1",
             resumed_bytes: 0,
         }
@@ -73,7 +73,7 @@ fn put_file() {
         } = event
         {
             assert!(last <= *acknowledged_bytes && safe_bytes <= acknowledged_bytes);
-            assert!(acknowledged_bytes <= size);
+            assert!(Some(*acknowledged_bytes) <= *size);
             last = *acknowledged_bytes;
         }
     }

@@ -14,6 +14,7 @@ mod local;
 mod offline;
 mod secrets;
 mod serve;
+mod streams;
 mod told;
 #[cfg(unix)]
 mod uploads;
