@@ -261,6 +261,7 @@ fn step(remedy: Remedy) -> &'static str {
             "set `tls_min_version` to 1.2, or have the server speak a newer version"
         }
         Remedy::Scheme => "check the URL's scheme and port",
+        Remedy::StreamAgain => "no object was made: upload the stream again, from its beginning",
     }
 }
 

@@ -82,6 +82,8 @@ pub enum Remedy {
     TlsVersion,
     /// Call it by another scheme or port: it does not speak TLS there.
     Scheme,
+    /// Upload the stream from its beginning: what it gave cannot be had again.
+    StreamAgain,
 }
 
 /// Kinds of [`Failure`], for a program to act on.

@@ -13,7 +13,7 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::model::{ByteSpan, Failure, FailureKind};
+use crate::model::{ByteSpan, Failure, FailureKind, Remedy};
 
 /// Whatever a stream of the user's fails with.
 pub(crate) type StreamError = Box<dyn Error + Send + Sync>;
@@ -349,7 +349,9 @@ fn gone() -> Failure {
 }
 
 fn failure(what: String) -> Failure {
-    Failure::new(FailureKind::Source, what)
+    let mut failure = Failure::new(FailureKind::Source, what);
+    failure.remedy = Some(Remedy::StreamAgain);
+    failure
 }
 
 #[cfg(test)]

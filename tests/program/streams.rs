@@ -158,6 +158,8 @@ fn no_object() {
         assert_eq!(error.kind(), ErrorKind::Source, "{story}: {error}");
         assert!(error.to_string().contains(expected), "{story}: {error}");
         assert_eq!(error.safe_bytes(), 0, "{story}");
+        let next = error.next_step().unwrap();
+        assert!(next.contains("upload the stream again"), "{story}: {next}");
         let stat = server.runtime.block_on(uploader.stat("b", "k"));
         assert_eq!(stat.unwrap_err().kind(), ErrorKind::NoSuchObject, "{story}");
     }

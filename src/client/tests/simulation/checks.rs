@@ -187,7 +187,13 @@ fn resumes(world: &World, story: &Story, found: &mut Vec<String>) {
 /// No more bytes than the objects have and the incidents explain.
 fn carried(world: &World, ran: &Ran, found: &mut Vec<String>) {
     let raced = ran.runs().map(races).sum::<u64>() * world.segment_max();
-    let allowed = world.explained_bytes() + raced;
+    // A stream that failed is sent again from its beginning.
+    let anew = ran.stories.iter().map(|story| story.runs.len() - 1);
+    let anew = match world.streams() {
+        Some(_) => anew.sum::<usize>() as u64 * world.total(),
+        None => 0,
+    };
+    let allowed = world.explained_bytes() + raced + anew;
     if ran.carried > allowed {
         found.push(format!(
             "{} bytes were carried for {}; {allowed} are explained",
@@ -209,7 +215,8 @@ pub(super) fn races(run: &Run) -> u64 {
 /// What the client knows to be stored is not sent again: a segment that was answered, on a connection
 /// that then served another request, was heard.
 fn known_segments(world: &World, ran: &Ran, found: &mut Vec<String>) {
-    let voided = ran.runs().any(voids) || world.source_changes();
+    let is_anew = world.streams().is_some() && ran.stories.iter().any(|it| it.runs.len() > 1);
+    let voided = ran.runs().any(voids) || world.source_changes() || is_anew;
     let altered = world.plan.faults.iter().any(|fault| {
         fault.wrong.is_some()
             || fault.flip_byte.is_some()

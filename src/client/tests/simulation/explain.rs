@@ -136,7 +136,11 @@ impl World {
     /// Whether a run may end so in this world.
     pub(super) fn may_fail(&self, kind: ErrorKind) -> bool {
         match kind {
-            ErrorKind::Source => self.source_changes(),
+            // What a stream gave is gone when the service loses it.
+            ErrorKind::Source => {
+                let forgets = self.expiries() > 0 || self.restarts();
+                self.source_changes() || (self.streams().is_some() && forgets)
+            }
             // An earlier source is there and stays.
             ErrorKind::Exists => self.insert_only && self.source_changes(),
             // Without keys nobody can look, and nobody can sign.
@@ -153,6 +157,12 @@ impl World {
             }
             _ => false,
         }
+    }
+
+    /// Whether a server dies, and what it had not stored with it.
+    fn restarts(&self) -> bool {
+        let mut happenings = self.happenings.iter();
+        happenings.any(|(_, what)| matches!(what, Happening::Restart(_)))
     }
 
     /// Whether nobody answers for so long that a run that was never answered gives up: its patience

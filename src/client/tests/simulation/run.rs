@@ -13,7 +13,7 @@ use crate::client::tests::simulation::network::{Absence, Network, PipeDial};
 use crate::client::tests::simulation::source::Sources;
 use crate::client::tests::simulation::weather::CARRIERS;
 use crate::client::tests::simulation::world::{Happening, Unwell, Wish, World};
-use crate::client::{Done, Uploader, UploaderBuilder};
+use crate::client::{Done, Put, Uploader, UploaderBuilder};
 use crate::clock;
 use crate::clock::virtual_wall::VirtualWall;
 use crate::devserver::within::{self, Seen};
@@ -305,7 +305,7 @@ impl Live {
         let versions = self.sources.count(upload);
         let events: Arc<Mutex<Vec<(Instant, Event)>>> = Arc::default();
         let heard = Arc::clone(&events);
-        let mut put = uploader.put_file("b", key(upload), self.sources.path(upload));
+        let mut put = self.put(uploader, upload);
         if self.world.insert_only {
             put = put.insert_only();
         }
@@ -340,6 +340,27 @@ impl Live {
             events,
             stored,
             versions,
+        }
+    }
+
+    fn put(&self, uploader: &Uploader, upload: usize) -> Put {
+        let key = key(upload);
+        let Some(streaming) = self.world.streams() else {
+            return uploader.put_file("b", key, self.sources.path(upload));
+        };
+        let bytes = self.sources.versions(upload).pop().unwrap();
+        let size = bytes.len() as u64;
+        // Who may change nothing sees the calm line used as by a file.
+        let pause_max = match self.world.is_calm() {
+            true => Duration::ZERO,
+            false => streaming.pause_max,
+        };
+        let pieces = self.sources.stream(bytes, pause_max);
+        let put = uploader.put_stream("b", key, pieces);
+        if streaming.is_known {
+            put.size(size)
+        } else {
+            put
         }
     }
 

@@ -1,10 +1,13 @@
 //! The sources of a world's uploads: files, and every state that they were in.
 
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::{Stream, stream};
 use tempfile::TempDir;
 
 use crate::client::tests::simulation::chance::Chance;
@@ -34,6 +37,25 @@ impl Sources {
             locked(&this.versions).push(vec![content]);
         }
         this
+    }
+
+    /// `bytes` as they come from somebody else: in pieces, with a pause of up to `pause_max` before each.
+    pub(super) fn stream(
+        &self,
+        bytes: Vec<u8>,
+        pause_max: Duration,
+    ) -> impl Stream<Item = io::Result<Bytes>> + use<> {
+        let state = (Bytes::from(bytes), Chance::new(self.seed ^ 0x57));
+        let most = u64::try_from(pause_max.as_millis()).unwrap();
+        stream::unfold(state, move |(mut rest, mut chance)| async move {
+            if most > 0 {
+                let pause = Duration::from_millis(chance.within(0..=most));
+                tokio::time::sleep(pause).await;
+            }
+            let len = usize::try_from(chance.within(1..=256 * 1024)).unwrap();
+            let piece = rest.split_to(len.min(rest.len()));
+            (!piece.is_empty()).then_some((Ok(piece), (rest, chance)))
+        })
     }
 
     /// Where the uploader may keep its state.

@@ -23,6 +23,15 @@ pub(super) enum Wish {
     Form,
 }
 
+/// How a stream comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Streaming {
+    /// Its length is said.
+    pub(super) is_known: bool,
+    /// The longest pause before a piece of it.
+    pub(super) pause_max: Duration,
+}
+
 /// What happens at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happening {
@@ -99,6 +108,8 @@ pub(super) struct World {
     pub(super) wait_online: bool,
     /// A ready token in place of keys: nobody can look whether the object is there.
     pub(super) ready_token: bool,
+    /// How streams come in place of files, where nothing needs a file.
+    pub(super) stream: Option<Streaming>,
     /// Never replace another object.
     pub(super) insert_only: bool,
     /// Bits per second.
@@ -153,6 +164,7 @@ impl World {
             ]),
             wait_online: chance.percent(12),
             ready_token: chance.percent(20),
+            stream: streaming(seed),
             insert_only: chance.percent(25),
             rate,
             latency: Duration::from_millis(chance.one(&[0, 1, 20, 20, 80, 300, 600])),
@@ -199,6 +211,13 @@ impl World {
             _ => chance.within(MIB..=2 * MIB + MIB / 2),
         };
         self.others = (0..count).map(|_| one(chance).min(most / count)).collect();
+    }
+
+    /// How the sources are streams, if they are: one that dies with its process, or that somebody writes
+    /// into, is a file.
+    pub(super) fn streams(&self) -> Option<Streaming> {
+        let needs_files = self.crashes().next().is_some() || self.source_changes();
+        self.stream.filter(|_| !needs_files)
     }
 
     /// The sizes of all uploads.
@@ -310,7 +329,7 @@ impl World {
     pub(super) fn told(&self) -> String {
         use std::fmt::Write as _;
         let mut text = format!(
-            "seed {}: {} bytes and {:?}, in turn: {}, by {:?}, parts of {}, window {:?}, wait online: {}, {} bit/s, {:?}, limit {:?}, {:?}, {} hosts, \
+            "seed {}: {} bytes and {:?}, in turn: {}, by {:?}, parts of {}, window {:?}, streams {:?}, wait online: {}, {} bit/s, {:?}, limit {:?}, {:?}, {} hosts, \
              ready token: {}, insert only: {}\n",
             self.seed,
             self.size,
@@ -319,6 +338,7 @@ impl World {
             self.wish,
             self.part_len,
             self.window,
+            self.streams(),
             self.wait_online,
             self.rate,
             self.latency,
@@ -345,6 +365,15 @@ impl World {
         }
         text
     }
+}
+
+/// Every fifth world has streams. A chance of its own: the others stay as they were.
+fn streaming(seed: u64) -> Option<Streaming> {
+    let mut chance = Chance::new(seed ^ 0x0005_742e_a115);
+    chance.percent(20).then(|| Streaming {
+        is_known: chance.percent(40),
+        pause_max: Duration::from_millis(chance.one(&[0, 0, 20, 400])),
+    })
 }
 
 /// A fault without what it does not say.
