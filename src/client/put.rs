@@ -1,4 +1,7 @@
-//! One upload, as a program asks for it.
+//! One upload, as a program asks for it: what is wished in [`wishes`], what comes of it in [`done`].
+
+mod done;
+mod wishes;
 
 use std::future::IntoFuture;
 use std::path::PathBuf;
@@ -14,12 +17,14 @@ use crate::client::stream::OneStream;
 use crate::clock;
 use crate::engine::retry::CONTACT_BUDGET;
 use crate::error::{Error, ErrorKind};
-use crate::events::{Event, Listener};
-use crate::kodo::{AccessKey, Commit, CommitError};
+use crate::events::Listener;
+use crate::kodo::{AccessKey, Commit};
 use crate::model::{Bucket, ObjectKey};
 use crate::source::Source;
 use crate::stop::Stop;
-use crate::uploader::{self, Access, Job, Outcome, Permit, UploadHosts, random_bytes};
+use crate::uploader::{self, Access, Job, Permit, UploadHosts, random_bytes};
+
+pub use done::{Done, Verified};
 
 /// An upload that is about to be made: `.await` it.
 #[derive(Clone, Debug)]
@@ -49,54 +54,6 @@ pub(super) enum What {
     Stream(OneStream),
 }
 
-/// A finished upload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Done {
-    /// Where the object is.
-    pub bucket: String,
-    /// Its key: the one asked for, or the one that the service chose. None where the service chose
-    /// and a shaped answer does not say.
-    pub key: Option<String>,
-    /// Its hash (etag).
-    pub hash: String,
-    /// Its size, in bytes.
-    pub size: u64,
-    /// How much of it is proven.
-    pub verified: Verified,
-    /// The body of the service's answer: arbitrary where the put policy has a `returnBody` or a
-    /// callback. None when that answer was lost and a look told that the object is there.
-    pub answer: Option<Bytes>,
-    /// `X-Reqid` of that answer: what the service's support asks for.
-    pub request_id: Option<String>,
-    /// Bytes that an earlier run had stored.
-    pub resumed_bytes: u64,
-    /// Bytes of the source that were sent in this run.
-    pub sent_bytes: u64,
-    /// Those of them that had been sent before.
-    pub resent_bytes: u64,
-}
-
-/// What was compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verified {
-    /// The service's hash of the whole object is that of the bytes sent.
-    Object,
-    /// Every segment's answer matched the bytes sent; the last answer carried no hash.
-    Parts,
-}
-
-impl Verified {
-    /// The word that JSON events carry.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Object => "object",
-            Self::Parts => "parts",
-        }
-    }
-}
-
 impl Put {
     pub(super) fn new(uploader: Uploader, bucket: String, key: String, what: What) -> Self {
         Self {
@@ -112,68 +69,6 @@ impl Put {
             listener: Listener::default(),
             stop: Stop::default(),
         }
-    }
-
-    /// Lets the service name the object: by the policy's `saveKey`, else by its hash.
-    pub fn no_key(mut self) -> Self {
-        self.key = None;
-        self
-    }
-
-    /// How many bytes a stream will give, where that is known: for progress, and to refuse a stream that
-    /// gives fewer or more. Files and data know it themselves.
-    pub fn size(mut self, bytes: u64) -> Self {
-        if let What::Stream(stream) = &mut self.what {
-            stream.expected = Some(bytes);
-        }
-        self
-    }
-
-    /// The object's type. Without it the service finds out itself.
-    pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
-        self.mime_type = Some(mime_type.into());
-        self
-    }
-
-    /// The original name told to the service (`$(fname)`), in place of the file's own.
-    pub fn file_name(mut self, name: impl Into<String>) -> Self {
-        self.file_name = Some(name.into());
-        self
-    }
-
-    /// Metadata kept with the object. The name may be given with `x-qn-meta-` or without; all
-    /// names and values together have at most 1024 bytes.
-    pub fn meta(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.metadata.push((name.into(), value.into()));
-        self
-    }
-
-    /// A custom variable for `returnBody` and callbacks. The name may be given with `x:` or without.
-    pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.vars.push((name.into(), value.into()));
-        self
-    }
-
-    /// Never replaces an object of other content: fails with [`ErrorKind::Exists`].
-    ///
-    /// Acts on tokens that the keys sign; a ready token says itself what it permits.
-    pub fn insert_only(mut self) -> Self {
-        self.insert_only = true;
-        self
-    }
-
-    /// Tells `hear` how the upload goes. The upload waits for it, so it must not block.
-    pub fn on_event(mut self, hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.listener = Listener::new(hear);
-        self
-    }
-
-    /// Ends the upload when `stop` says so: nothing new is begun, and what is recorded is safe. It
-    /// then fails with [`ErrorKind::Interrupted`]. Dropping the future stops it as well, without a
-    /// word.
-    pub fn stop_on(mut self, stop: &Stop) -> Self {
-        self.stop = stop.clone();
-        self
     }
 
     async fn run(self) -> Result<Done, Error> {
@@ -315,53 +210,6 @@ impl Put {
         }
         let seed = random_bytes().map_err(|failure| Error::from_failure("begin", failure))?;
         Ok(u64::from_be_bytes(seed))
-    }
-
-    /// What is said about the object.
-    fn commit(&self, key: Option<ObjectKey>) -> Result<Commit, CommitError> {
-        let own_name = match &self.what {
-            What::File(path) => path.file_name().and_then(|name| name.to_str()),
-            What::Data(_) | What::Stream(_) => None,
-        };
-        let mut commit = Commit::new(key);
-        // A name that is no UTF-8 cannot be told; the object does without.
-        if let Some(name) = self.file_name.as_deref().or(own_name) {
-            commit = commit.file_name(name);
-        }
-        if let Some(mime_type) = &self.mime_type {
-            commit = commit.mime_type(mime_type)?;
-        }
-        for (name, value) in &self.vars {
-            commit = commit.var(name, value)?;
-        }
-        for (name, value) in &self.metadata {
-            commit = commit.metadata_entry(name, value)?;
-        }
-        Ok(commit)
-    }
-
-    fn done(self, outcome: Outcome, size: u64) -> Done {
-        let verified = if outcome.hash_confirmed {
-            Verified::Object
-        } else {
-            Verified::Parts
-        };
-        let stored = outcome.stored;
-        Done {
-            bucket: self.bucket,
-            key: stored
-                .as_ref()
-                .and_then(|stored| stored.key.clone())
-                .or(self.key),
-            hash: outcome.hash.to_string(),
-            size,
-            verified,
-            request_id: stored.as_ref().and_then(|stored| stored.request_id.clone()),
-            answer: stored.map(|stored| stored.raw),
-            resumed_bytes: outcome.resumed_bytes,
-            sent_bytes: outcome.sent_bytes,
-            resent_bytes: outcome.resent_bytes,
-        }
     }
 }
 

@@ -1,0 +1,94 @@
+//! What a caller wishes of an upload.
+
+use crate::client::put::{Put, What};
+use crate::events::{Event, Listener};
+use crate::kodo::{Commit, CommitError};
+use crate::model::ObjectKey;
+use crate::stop::Stop;
+
+impl Put {
+    /// Lets the service name the object: by the policy's `saveKey`, else by its hash.
+    pub fn no_key(mut self) -> Self {
+        self.key = None;
+        self
+    }
+
+    /// How many bytes a stream will give, where that is known: for progress, and to refuse a stream that
+    /// gives fewer or more. Files and data know it themselves.
+    pub fn size(mut self, bytes: u64) -> Self {
+        if let What::Stream(stream) = &mut self.what {
+            stream.expected = Some(bytes);
+        }
+        self
+    }
+
+    /// The object's type. Without it the service finds out itself.
+    pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
+        self.mime_type = Some(mime_type.into());
+        self
+    }
+
+    /// The original name told to the service (`$(fname)`), in place of the file's own.
+    pub fn file_name(mut self, name: impl Into<String>) -> Self {
+        self.file_name = Some(name.into());
+        self
+    }
+
+    /// Metadata kept with the object. The name may be given with `x-qn-meta-` or without; all
+    /// names and values together have at most 1024 bytes.
+    pub fn meta(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.push((name.into(), value.into()));
+        self
+    }
+
+    /// A custom variable for `returnBody` and callbacks. The name may be given with `x:` or without.
+    pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.vars.push((name.into(), value.into()));
+        self
+    }
+
+    /// Never replaces an object of other content: fails with [`ErrorKind::Exists`].
+    ///
+    /// Acts on tokens that the keys sign; a ready token says itself what it permits.
+    pub fn insert_only(mut self) -> Self {
+        self.insert_only = true;
+        self
+    }
+
+    /// Tells `hear` how the upload goes. The upload waits for it, so it must not block.
+    pub fn on_event(mut self, hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listener = Listener::new(hear);
+        self
+    }
+
+    /// Ends the upload when `stop` says so: nothing new is begun, and what is recorded is safe. It
+    /// then fails with [`ErrorKind::Interrupted`]. Dropping the future stops it as well, without a
+    /// word.
+    pub fn stop_on(mut self, stop: &Stop) -> Self {
+        self.stop = stop.clone();
+        self
+    }
+
+    /// What is said about the object.
+    pub(super) fn commit(&self, key: Option<ObjectKey>) -> Result<Commit, CommitError> {
+        let own_name = match &self.what {
+            What::File(path) => path.file_name().and_then(|name| name.to_str()),
+            What::Data(_) | What::Stream(_) => None,
+        };
+        let mut commit = Commit::new(key);
+        // A name that is no UTF-8 cannot be told; the object does without.
+        if let Some(name) = self.file_name.as_deref().or(own_name) {
+            commit = commit.file_name(name);
+        }
+        if let Some(mime_type) = &self.mime_type {
+            commit = commit.mime_type(mime_type)?;
+        }
+        for (name, value) in &self.vars {
+            commit = commit.var(name, value)?;
+        }
+        for (name, value) in &self.metadata {
+            commit = commit.metadata_entry(name, value)?;
+        }
+        Ok(commit)
+    }
+}
