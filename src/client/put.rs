@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use tracing::Instrument;
 
 use crate::client::Uploader;
 use crate::client::course::Course;
@@ -22,9 +23,13 @@ use crate::kodo::{AccessKey, Commit};
 use crate::model::{Bucket, ObjectKey};
 use crate::source::Source;
 use crate::stop::Stop;
+use crate::telemetry::{self, Lasting};
 use crate::uploader::{self, Access, Job, Permit, UploadHosts, random_bytes};
 
 pub use done::{Done, Verified};
+
+/// Longest name in a span, in characters: a key may have 750 bytes.
+const SPAN_NAME_MAX: usize = 100;
 
 /// An upload that is about to be made: `.await` it.
 #[derive(Clone, Debug)]
@@ -69,6 +74,22 @@ impl Put {
             listener: Listener::default(),
             stop: Stop::default(),
         }
+    }
+
+    /// Runs it where operators see it.
+    async fn observed(self) -> Result<Done, Error> {
+        let _running = Lasting::upload();
+        let key = self.key.as_deref().map(shortened);
+        let span = tracing::info_span!("upload", bucket = shortened(&self.bucket), key);
+        let result = self.run().instrument(span).await;
+        match &result {
+            Ok(done) => {
+                telemetry::upload("done", done.size);
+                telemetry::resent(done.resent_bytes);
+            }
+            Err(error) => telemetry::upload(error.kind().as_str(), 0),
+        }
+        result
     }
 
     async fn run(self) -> Result<Done, Error> {
@@ -218,8 +239,14 @@ impl IntoFuture for Put {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Box::pin(self.observed())
     }
+}
+
+/// The beginning of `name`: what a log line can bear.
+fn shortened(name: &str) -> &str {
+    let end = name.char_indices().nth(SPAN_NAME_MAX);
+    end.map_or(name, |(end, _)| &name[..end])
 }
 
 /// What `work` comes to, unless the upload is stopped before.

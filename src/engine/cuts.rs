@@ -14,6 +14,10 @@ const CUTS_MIN: u32 = 3;
 /// runs ahead of what was let through, by buffers.
 const SLACK: u64 = 64 * 1024;
 
+/// How many bodies in a row that were let through whole, and broke before their answer, make a limit while
+/// shorter ones pass. Accidents break bodies on their way, not in the moment between.
+const UNANSWERED_MIN: u32 = 2;
+
 /// Buffers on the way may take all of a body that is a little too long: where it was cut does not show
 /// then. The shorter one that passes meanwhile is at least this share of it; else it says nothing.
 const PASSED_SHARE: u64 = 2;
@@ -63,10 +67,15 @@ impl Cuts {
             return None;
         }
         self.last = Some(now);
-        self.too_long(len).or_else(|| self.same_place(offset, len))
+        if offset < len {
+            self.same_place(offset)
+        } else {
+            self.too_long(len)
+        }
     }
 
-    /// Whether it was one too many of those that are longer than what passes.
+    /// All of it was let through, and no answer came: whether it was one too many of those that are longer
+    /// than what passes.
     fn too_long(&mut self, len: u64) -> Option<u64> {
         // As long a one has passed: lengths do not decide.
         if self.broken == 0 || len <= self.passed_len {
@@ -75,18 +84,14 @@ impl Cuts {
         self.broken += 1;
         self.broken_len = self.broken_len.min(len);
         let is_near = self.passed_len.saturating_mul(PASSED_SHARE) >= self.broken_len;
-        (self.broken >= CUTS_MIN && is_near).then(|| {
+        (self.broken >= UNANSWERED_MIN && is_near).then(|| {
             self.broken = 0;
             self.passed_len
         })
     }
 
     /// Whether it was one too many at one place.
-    fn same_place(&mut self, offset: u64, len: u64) -> Option<u64> {
-        // All of it was let through, and the answer lost.
-        if offset >= len {
-            return None;
-        }
+    fn same_place(&mut self, offset: u64) -> Option<u64> {
         let is_same = self.offset.abs_diff(offset) <= SLACK.max(offset / 8);
         self.times = if is_same { self.times + 1 } else { 1 };
         self.offset = offset;

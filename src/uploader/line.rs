@@ -12,6 +12,7 @@ use crate::engine::event::{Lesson, Moment};
 use crate::engine::pace::{LANES_MAX, Look, Pace};
 use crate::engine::plan::Known;
 use crate::model::Endpoint;
+use crate::telemetry;
 
 /// Lessons that are kept for uploads which have not heard them yet.
 const LESSONS_MAX: usize = 256;
@@ -142,6 +143,7 @@ impl Line {
             },
         );
         state.admit();
+        state.show();
     }
 
     /// A new upload, and what it should know at its beginning of `hosts`.
@@ -239,6 +241,13 @@ impl State {
             true => FIXED_LANES_MAX,
             false => self.pace.lanes().min(LANES_MAX),
         }
+    }
+
+    /// Shows operators how it is.
+    fn show(&self) {
+        let now = clock::instant();
+        let frozen = self.frozen.values().filter(|until| **until > now);
+        telemetry::line(self.lanes(), self.pace.bytes_per_s(), frozen.count());
     }
 
     /// Gives turns to those who wait, as many as there are.

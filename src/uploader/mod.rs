@@ -114,7 +114,7 @@ pub(crate) async fn upload(mut job: Job) -> Result<Outcome, Unfinished> {
             resumed_bytes,
         });
     }
-    meter.sent(sent_elsewhere.unwrap_or_default());
+    meter.sent_before(sent_elsewhere.unwrap_or_default());
     meter.safe(resumed_bytes);
     if engine.layout().protocol == plan::Protocol::Parts && engine.layout().lane_len > part_len {
         meter.tell(&Event::Notice(format!(
