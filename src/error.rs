@@ -6,6 +6,7 @@ pub(crate) mod words;
 use std::fmt;
 use std::time::Duration;
 
+use crate::kodo::CredentialsError;
 use crate::model::{EndpointError, Failure, FailureKind, NameError, Remedy, Trace};
 
 pub use facts::Fact;
@@ -233,6 +234,12 @@ impl std::error::Error for Error {}
 impl From<NameError> for Error {
     fn from(error: NameError) -> Self {
         Self::new(ErrorKind::Usage, error.to_string())
+    }
+}
+
+impl From<CredentialsError> for Error {
+    fn from(error: CredentialsError) -> Self {
+        Self::new(ErrorKind::Config, error.to_string())
     }
 }
 

@@ -8,6 +8,7 @@ mod hosts;
 mod kept;
 mod line_book;
 mod memory;
+mod policy;
 mod put;
 #[cfg(test)]
 #[cfg(feature = "devserver")]
@@ -22,6 +23,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 pub use builder::UploaderBuilder;
+pub use policy::{FileType, PutPolicy};
 pub use put::{Done, Put, Verified};
 #[cfg(feature = "cli")]
 pub(crate) use times::{STALL_TIMEOUT_MIN, TIME_LIMIT_MIN};

@@ -13,6 +13,7 @@ use crate::client::Uploader;
 use crate::client::course::Course;
 use crate::client::hosts::{Inquiry, Persistence};
 use crate::client::memory::Errand;
+use crate::client::policy::PutPolicy;
 use crate::clock;
 use crate::engine::retry::CONTACT_BUDGET;
 use crate::error::{Error, ErrorKind};
@@ -38,6 +39,7 @@ pub struct Put {
     metadata: Vec<(String, String)>,
     vars: Vec<(String, String)>,
     insert_only: bool,
+    policy: Option<PutPolicy>,
     listener: Listener,
     stop: Stop,
 }
@@ -63,6 +65,7 @@ impl Put {
             metadata: Vec::new(),
             vars: Vec::new(),
             insert_only: false,
+            policy: None,
             listener: Listener::default(),
             stop: Stop::default(),
         }
@@ -180,7 +183,12 @@ impl Put {
         size: u64,
     ) -> Result<Permit, Error> {
         let (access, now) = (access.clone(), clock::wall());
-        Permit::new(access, bucket, key, self.insert_only, size, now)
+        let own = match &self.policy {
+            Some(policy) => Some(policy.own(clock::unix_seconds(now))?),
+            None => None,
+        };
+        let permit = Permit::new(access, bucket, key, own, size, now)?;
+        Ok(permit.insert_only(self.insert_only))
     }
 
     /// How long to ask where the bucket lives: as long as an upload tries to reach anybody.

@@ -1,6 +1,9 @@
 //! What a caller wishes of an upload.
 
+use crate::client::policy::PutPolicy;
 use crate::client::put::{Put, What};
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::events::{Event, Listener};
 use crate::kodo::{Commit, CommitError};
 use crate::model::ObjectKey;
@@ -43,6 +46,17 @@ impl Put {
     /// Acts on tokens that the keys sign; a ready token says itself what it permits.
     pub fn insert_only(mut self) -> Self {
         self.insert_only = true;
+        self
+    }
+
+    /// What the service does with this upload: limits, callbacks, its answer, the object's name, storage
+    /// class and life. Needs the uploader's keys, which sign it anew for every request; a ready token
+    /// holds a policy already, so both are an error ([`ErrorKind::Config`]).
+    ///
+    /// The policy must allow this bucket and key, and is checked before anything is sent. Unless it has an
+    /// end of its own its tokens live as long as the upload may need.
+    pub fn policy(mut self, policy: PutPolicy) -> Self {
+        self.policy = Some(policy);
         self
     }
 
