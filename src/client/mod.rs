@@ -10,6 +10,8 @@ mod line_book;
 mod memory;
 mod policy;
 mod put;
+mod secret;
+mod settings;
 #[cfg(test)]
 #[cfg(feature = "devserver")]
 mod tests;
@@ -33,8 +35,9 @@ use crate::client::hosts::{BucketHosts, HostBook, Inquiry, Persistence};
 use crate::client::line_book::LineBook;
 use crate::client::memory::Memory;
 use crate::client::put::What;
+use crate::client::settings::Settings;
 use crate::clock;
-use crate::engine::{Limits, retry};
+use crate::engine::retry;
 use crate::error::{Error, ErrorKind};
 use crate::events::Listener;
 use crate::kodo::manage::{self, ListPage, ListQuery, ObjectInfo, PAGE_LEN_MAX};
@@ -42,7 +45,7 @@ use crate::kodo::{Credentials, UploadToken};
 use crate::model::{Answer, Bucket, Endpoint, Failure, FailureKind, ObjectKey, Request};
 use crate::transport::Transport;
 use crate::uploader::asking::{self, Turn};
-use crate::uploader::{Access, Line, Protocol, TokenProvider};
+use crate::uploader::{Access, Line, TokenProvider};
 
 /// Uploads files into Kodo, and asks about what is there.
 ///
@@ -77,11 +80,8 @@ struct Inner {
     line: Line,
     line_book: LineBook,
     api: Api,
-    hosts: HostBook,
-    protocol: Protocol,
-    threshold: Option<u64>,
-    part_len: u64,
-    limits: Limits,
+    hosts: Arc<HostBook>,
+    settings: Settings,
     memory: Memory,
     /// Seed of all chance, where a test must be repeatable.
     #[cfg(test)]

@@ -1,19 +1,23 @@
-//! One upload, as a program asks for it: what is wished in [`wishes`], what comes of it in [`done`].
+//! One upload, as a program asks for it: what is wished in [`wishes`] and [`travel`], what comes of it in [`done`].
 
 mod done;
+mod travel;
 mod wishes;
 
 use std::future::IntoFuture;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::client::Uploader;
 use crate::client::course::Course;
-use crate::client::hosts::{Inquiry, Persistence};
+use crate::client::hosts::{HostBook, Inquiry, Persistence};
 use crate::client::memory::Errand;
 use crate::client::policy::PutPolicy;
+use crate::client::secret::Secret;
+use crate::client::settings::Settings;
+use crate::client::{Uploader, no_keys};
 use crate::clock;
 use crate::engine::retry::CONTACT_BUDGET;
 use crate::error::{Error, ErrorKind};
@@ -40,6 +44,15 @@ pub struct Put {
     vars: Vec<(String, String)>,
     insert_only: bool,
     policy: Option<PutPolicy>,
+    keep_last_modified: bool,
+    /// In place of the uploader's right.
+    token: Option<Secret>,
+    /// Hosts of its own.
+    endpoints: Vec<String>,
+    settings: Settings,
+    /// The window is this call's alone.
+    has_own_window: bool,
+    hosts: Arc<HostBook>,
     listener: Listener,
     stop: Stop,
 }
@@ -56,6 +69,7 @@ pub(super) enum What {
 impl Put {
     pub(super) fn new(uploader: Uploader, bucket: String, key: String, what: What) -> Self {
         Self {
+            hosts: Arc::clone(&uploader.inner.hosts),
             uploader,
             bucket,
             key: Some(key),
@@ -66,25 +80,31 @@ impl Put {
             vars: Vec::new(),
             insert_only: false,
             policy: None,
+            keep_last_modified: false,
+            token: None,
+            endpoints: Vec::new(),
+            settings: Settings::default(),
+            has_own_window: false,
             listener: Listener::default(),
             stop: Stop::default(),
         }
     }
 
-    async fn run(self) -> Result<Done, Error> {
+    async fn run(mut self) -> Result<Done, Error> {
+        self.choose_way()?;
         let bucket = Bucket::new(self.bucket.as_str())?;
         let key = self.key.as_ref().map(ObjectKey::new).transpose()?;
-        let commit = self
-            .commit(key.clone())
-            .map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))?;
+        // What cannot be said is refused before a file is opened.
+        self.commit(key.clone(), None)?;
         let source = match &self.what {
             What::File(path) => Source::open(path).await,
             What::Data(bytes) => Ok(Source::Bytes(bytes.clone())),
         };
         let source = source.map_err(|failure| Error::from_failure("open the file", failure))?;
+        let commit = self.commit(key.clone(), source.modified())?;
         let size = source.len();
         let stopped = interrupted("stopped before anything was sent");
-        let access = self.uploader.access(&self.listener);
+        let access = self.access();
         let access = or_stopped(&self.stop, stopped, access).await?;
         let access_key = account(&access)?;
         // Before anything is asked of anybody: a token that does not cover this is refused here.
@@ -97,7 +117,7 @@ impl Put {
             listener: &self.listener,
             seed: self.seed()?,
         };
-        let course = Course::begin(&self.uploader.inner.hosts, inquiry);
+        let course = Course::begin(&self.hosts, inquiry);
         let stopped = interrupted("stopped before the upload had begun");
         let mut course = or_stopped(&self.stop, stopped, course).await?;
         let errand = Errand {
@@ -128,6 +148,18 @@ impl Put {
         }
     }
 
+    /// By what right it is made: its own token or policy, else what the uploader has.
+    async fn access(&self) -> Result<Access, Error> {
+        match (&self.token, &self.policy) {
+            (Some(token), _) => token.as_token().map(|token| Access::Token(Box::new(token))),
+            (None, Some(_)) => match &self.uploader.inner.credentials {
+                Some(credentials) => Ok(Access::Keys(credentials.clone())),
+                None => Err(no_keys("sign the upload's put policy")),
+            },
+            (None, None) => self.uploader.access(&self.listener).await,
+        }
+    }
+
     /// The way to where its course leads now: what the line on it carried is remembered.
     fn way(&self, course: &Course<'_>) -> String {
         let first = course.hosts.up.first();
@@ -143,7 +175,7 @@ impl Put {
         course: &mut Course<'_>,
     ) -> Result<Job, Error> {
         let inner = &self.uploader.inner;
-        let opened = inner.memory.open(errand, &inner.hosts, &self.listener);
+        let opened = inner.memory.open(errand, &self.hosts, &self.listener);
         let (recorder, checkpoint) = opened.await?;
         let checkpoint = course.take_up(checkpoint);
         let management = match &inner.credentials {
@@ -155,17 +187,20 @@ impl Put {
             commit: commit.clone(),
             source: errand.source.clone(),
             permit,
-            protocol: inner.protocol,
-            threshold: inner.threshold,
-            part_len: inner.part_len,
-            limits: inner.limits,
+            protocol: self.settings.protocol(),
+            threshold: self.settings.threshold,
+            part_len: self.settings.part_len(),
+            limits: self.settings.limits(),
             hosts: UploadHosts {
                 endpoints: course.hosts.up.clone(),
             },
             management,
             sent_elsewhere: course.sent_elsewhere,
             transport: inner.transport.clone(),
-            line: inner.line.clone(),
+            line: match self.has_own_window {
+                true => inner.line.with_lanes_of_its_own(),
+                false => inner.line.clone(),
+            },
             api: inner.api.clone(),
             recorder,
             checkpoint,
@@ -193,7 +228,7 @@ impl Put {
 
     /// How long to ask where the bucket lives: as long as an upload tries to reach anybody.
     fn persistence(&self) -> Persistence {
-        let limits = &self.uploader.inner.limits;
+        let limits = self.settings.limits();
         match limits.wait_online {
             true => Persistence::ForEver,
             false => Persistence::For(CONTACT_BUDGET.min(limits.retry_budget)),

@@ -11,6 +11,7 @@ mod span;
 mod tests;
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -41,6 +42,14 @@ impl Source {
         match self {
             Self::File(file) => file.len(),
             Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// When it was last changed, if it is a file.
+    pub(crate) fn modified(&self) -> Option<SystemTime> {
+        match self {
+            Self::File(file) => file.modified(),
+            Self::Bytes(_) => None,
         }
     }
 
