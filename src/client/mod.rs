@@ -26,7 +26,7 @@ use bytes::Bytes;
 
 pub use builder::UploaderBuilder;
 pub use policy::{FileType, PutPolicy};
-pub use put::{Done, Put, Verified};
+pub use put::{Done, Put, Report, Verified};
 #[cfg(feature = "cli")]
 pub(crate) use times::{STALL_TIMEOUT_MIN, TIME_LIMIT_MIN};
 

@@ -1,6 +1,7 @@
 //! One upload, as a program asks for it: what is wished in [`wishes`] and [`travel`], what comes of it in [`done`].
 
 mod done;
+mod report;
 mod travel;
 mod wishes;
 
@@ -28,7 +29,10 @@ use crate::source::Source;
 use crate::stop::Stop;
 use crate::uploader::{self, Access, Job, Permit, UploadHosts, random_bytes};
 
+use crate::client::put::report::Log;
+
 pub use done::{Done, Verified};
+pub use report::Report;
 
 /// An upload that is about to be made: `.await` it.
 #[derive(Clone, Debug)]
@@ -92,6 +96,8 @@ impl Put {
 
     async fn run(mut self) -> Result<Done, Error> {
         self.choose_way()?;
+        let (log, listener) = Log::beside(std::mem::take(&mut self.listener));
+        self.listener = listener;
         let bucket = Bucket::new(self.bucket.as_str())?;
         let key = self.key.as_ref().map(ObjectKey::new).transpose()?;
         // What cannot be said is refused before a file is opened.
@@ -135,7 +141,7 @@ impl Put {
             let ended = uploader::upload(job).await;
             inner.line_book.keep(&way, &inner.line.known()).await;
             let unfinished = match ended {
-                Ok(outcome) => return Ok(self.done(outcome, size)),
+                Ok(outcome) => return Ok(self.done(outcome, size, &log)),
                 Err(unfinished) if !unfinished.has_failed => return Err(unfinished.error),
                 Err(unfinished) => unfinished,
             };

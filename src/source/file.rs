@@ -185,7 +185,7 @@ impl FileSource {
 /// The failure of a source, a file or not, that changed.
 pub(super) fn changed(how: &str, what: &str) -> Failure {
     Failure::new(
-        FailureKind::Source,
+        FailureKind::SourceChanged,
         format!("the file changed while it was being uploaded: {how}: {what}"),
     )
 }

@@ -136,7 +136,7 @@ impl World {
     /// Whether a run may end so in this world.
     pub(super) fn may_fail(&self, kind: ErrorKind) -> bool {
         match kind {
-            ErrorKind::Source => self.source_changes(),
+            ErrorKind::Source | ErrorKind::SourceChanged => self.source_changes(),
             // An earlier source is there and stays.
             ErrorKind::Exists => self.insert_only && self.source_changes(),
             // Without keys nobody can look, and nobody can sign.
