@@ -110,9 +110,11 @@ mod telemetry;
 mod transport;
 mod uploader;
 
-pub use client::{Done, Put, Uploader, UploaderBuilder, Verified};
+pub use client::{Done, FileType, Put, PutPolicy, Report, Uploader, UploaderBuilder, Verified};
 pub use error::{Error, ErrorKind, Fact};
 pub use events::{Attempt, Event};
+pub use kodo::policy::{CallbackBodyType, DetectMime};
+pub use kodo::{Credentials, Etag, UploadToken};
 pub use network::TlsVersion;
 pub use stop::Stop;
 pub use uploader::Protocol;

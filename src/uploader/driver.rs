@@ -230,7 +230,7 @@ impl Work {
             self.lanes.remove(lane);
         }
         let (offset, len) = (span.offset, span.len);
-        tracing::debug_span!(parent: of_lane, "attempt", operation, offset, len)
+        tracing::debug_span!(parent: &of_lane, "attempt", operation, offset, len)
     }
 
     /// Drops the attempt's future, and with it the connection it uses.

@@ -24,7 +24,7 @@ mod watch;
 
 use std::sync::Arc;
 
-pub(crate) use access::{Access, Permit};
+pub(crate) use access::{Access, Life, OwnPolicy, Permit};
 pub(crate) use effects::random_bytes;
 pub(crate) use line::Line;
 pub(crate) use provider::TokenProvider;
@@ -40,7 +40,7 @@ use crate::engine::{Engine, Limits, Stream};
 use crate::error::words::time;
 use crate::events::{Event, Listener};
 use crate::kodo::Commit;
-use crate::model::{Bucket, Endpoint};
+use crate::model::{Bucket, Endpoint, ObjectKey};
 use crate::source::Source;
 use crate::stop::Stop;
 use crate::transport::Transport;
@@ -158,7 +158,8 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
         protocol: wished(job.protocol),
         threshold: Some(job.threshold.unwrap_or_else(|| known.threshold())),
         part_len: job.part_len,
-        blocks_unsafe: job.protocol == Protocol::Auto && job.permit.v1_would_overwrite(),
+        blocks_unsafe: job.protocol == Protocol::Auto
+            && (job.permit.v1_would_overwrite() || blocks_may_lose(job.commit.key())),
     };
     let engine_job = crate::engine::Job {
         size: job.source.len(),
@@ -175,6 +176,8 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
             .collect(),
         can_stat: !job.management.is_empty()
             && job.permit.keys().is_some()
+            // Under the key that was asked for there is nothing of ours then.
+            && !job.permit.may_rename()
             && job.commit.key().is_some(),
         repeat_shows: job.permit.repeat_shows(),
         repeat_acts: job.permit.repeat_acts(),
@@ -202,6 +205,12 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
         began,
     };
     (engine, Arc::new(executor))
+}
+
+/// Whether v1 may store the object under another key: how the service reads an empty segment in mkfile's
+/// path is not known, while v2's and the form's empty keys are (protocol reference, sections 3.1 and 5).
+fn blocks_may_lose(key: Option<&ObjectKey>) -> bool {
+    key.is_some_and(|key| key.as_str().is_empty())
 }
 
 /// Passes the engine's notices on.
