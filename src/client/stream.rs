@@ -130,7 +130,7 @@ impl Uploader {
 }
 
 impl Put {
-    /// Reads the stream's first block: a short stream is bytes in memory from then on.
+    /// Reads the stream's first block: a short stream is all there from then on.
     pub(super) async fn begin_stream(&self, stream: &OneStream) -> Result<Source, Error> {
         let inner = &self.uploader.inner;
         let settings = &self.settings;
@@ -144,10 +144,7 @@ impl Put {
         let stream = StreamSource::new(supply, stream.expected, inner.stream_memory.clone());
         let fetched = stream.fetch(block_len).await;
         fetched.map_err(|failure| Error::from_failure("read the stream", failure))?;
-        Ok(match stream.whole() {
-            Some(bytes) => Source::Bytes(bytes),
-            None => Source::Stream(stream),
-        })
+        Ok(Source::Stream(stream))
     }
 }
 

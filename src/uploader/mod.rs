@@ -150,6 +150,16 @@ async fn tell_if_displaced(source: &Source, meter: &Meter) {
     }
 }
 
+/// What of the source is still to come, if it is a stream.
+fn open_stream(source: &Source) -> Option<Stream> {
+    let stream = source.stream()?;
+    let is_open = !stream.has_ended() || stream.has_let_go();
+    is_open.then(|| Stream {
+        expected: stream.expected(),
+        has_ended: stream.has_ended(),
+    })
+}
+
 /// The engine and what its effects are carried out with.
 fn start(job: Job) -> (Engine, Arc<Executor>) {
     let began = clock::unix_seconds(clock::wall());
@@ -163,10 +173,8 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
     };
     let engine_job = crate::engine::Job {
         size: job.source.len(),
-        stream: job.source.stream().map(|stream| Stream {
-            expected: stream.expected(),
-            has_ended: stream.has_ended(),
-        }),
+        // One that has ended is all there, and can be read as often as needed.
+        stream: open_stream(&job.source),
         wishes,
         hosts: job
             .hosts
