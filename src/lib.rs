@@ -107,6 +107,7 @@ mod transport;
 mod uploader;
 
 pub use client::{Done, FileType, Put, PutPolicy, Report, Uploader, UploaderBuilder, Verified};
+pub use engine::expiry::Grant;
 pub use error::{Error, ErrorKind, Fact};
 pub use events::{Attempt, Event};
 pub use kodo::policy::{CallbackBodyType, DetectMime};

@@ -19,6 +19,7 @@ use crate::cli::event::{Event, Way};
 use crate::cli::terminal::{Terminal, printable};
 use crate::clock;
 use crate::config::value::iec;
+use crate::engine::expiry::Grant;
 use crate::error::{Error, ErrorKind, words};
 use crate::events;
 use crate::model::Failure;
@@ -134,6 +135,7 @@ impl Progress {
             } => self.pace(*lanes, *segment_bytes, *bytes_per_s),
             events::Event::LineDown { silence } => self.line_down(*silence),
             events::Event::LineUp { silence } => self.line_up(*silence),
+            events::Event::Expiring { what, left, needed } => self.expiring(*what, *left, *needed),
             events::Event::Attempt(attempt) => self.attempt(attempt),
             events::Event::NotResumable(message) => {
                 self.shown().is_resumable = false;
@@ -229,6 +231,32 @@ impl Progress {
         if self.verbose > 0 {
             self.say("no connection opens: trying every 2 s");
         }
+    }
+
+    fn expiring(&self, what: Grant, left: Duration, needed: Duration) {
+        self.emit(&Event::Expiring {
+            what: what.as_str(),
+            left_ms: millis(left),
+            needed_ms: millis(needed),
+        });
+        let (what, then) = match what {
+            Grant::Token => (
+                "the upload token",
+                "get one that lives longer; it goes on with that",
+            ),
+            Grant::UploadId => (
+                "the service's id for this upload",
+                "everything would go again",
+            ),
+            _ => (
+                "what the service gave for the first blocks",
+                "they would go again",
+            ),
+        };
+        let (left, needed) = (words::time(left), words::time(needed));
+        self.say(&format!(
+            "note: {what} lives for {left}, and the upload takes {needed} more at this pace: {then}"
+        ));
     }
 
     fn line_up(&self, silence: Duration) {

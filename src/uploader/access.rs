@@ -1,7 +1,7 @@
 //! By what right an upload is made: keys that sign a token for every request, or a ready token.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::clock;
@@ -27,9 +27,65 @@ pub(crate) enum Access {
     Keys(Credentials),
     /// A token that somebody else signed.
     Token(Box<UploadToken>),
-    /// Somebody who signs tokens when asked, and the first one.
-    Provider(TokenProvider, Box<UploadToken>),
+    /// Somebody who signs tokens when asked, and the one that is in use.
+    Provider(TokenProvider, Arc<Held>),
 }
+
+/// A provider's token, shared by everything that one upload does with it.
+#[derive(Debug)]
+pub(crate) struct Held(Mutex<HeldToken>);
+
+#[derive(Debug)]
+struct HeldToken {
+    token: UploadToken,
+    /// When a token was asked for last, Unix time.
+    asked: u64,
+    /// There is no later one: the provider was asked and had none.
+    is_last: bool,
+}
+
+impl Held {
+    /// A token that the provider gave `now`, Unix time.
+    pub(crate) fn new(token: UploadToken, now: u64) -> Self {
+        Self(Mutex::new(HeldToken {
+            token,
+            asked: now,
+            is_last: false,
+        }))
+    }
+
+    pub(crate) fn token(&self) -> UploadToken {
+        self.locked().token.clone()
+    }
+
+    /// The provider was asked: `token` is what it gave, if it gave one. An earlier end than before is
+    /// taken only where what we have was `refused`.
+    fn take(&self, token: Option<UploadToken>, refused: bool) {
+        let mut held = self.locked();
+        let deadline = |token: &UploadToken| token.policy().deadline;
+        let is_later = |token: &UploadToken| deadline(token) > deadline(&held.token);
+        held.is_last = !token.as_ref().is_some_and(is_later);
+        if let Some(token) = token.filter(|_| refused || !held.is_last) {
+            held.token = token;
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HeldToken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether it is time to ask for a fresh token in place of one that was got at `asked` and ends at
+/// `deadline`; all in Unix time. Asked in vain, the time that is left halves until the next question.
+fn is_renewal_due(asked: u64, deadline: u64, now: u64) -> bool {
+    let life = deadline.saturating_sub(asked);
+    // A token of a second is too short for any question.
+    life > 1 && deadline.saturating_sub(now) <= RENEW_BEFORE.min(life / 2)
+}
+
+/// A fresh token is asked for when the one in use has so many seconds left: longer than a provider takes
+/// and than any request that was begun with the old one.
+const RENEW_BEFORE: u64 = 5 * 60;
 
 /// A put policy that the caller wrote, for the keys to sign.
 #[derive(Clone, Debug)]
@@ -79,8 +135,6 @@ pub(crate) struct Permit {
     heard_offset_s: AtomicI64,
     /// The same as applied to tokens: 0 until a token was refused.
     offset_s: AtomicI64,
-    /// A later token than the first, from a provider.
-    renewed: Mutex<Option<UploadToken>>,
 }
 
 impl Permit {
@@ -96,13 +150,15 @@ impl Permit {
     ) -> Result<Self, Error> {
         let life = (len / SLOWEST_LINE).saturating_mul(TOKEN_LIFE_FACTOR);
         let mut life = Life::For(Duration::from_secs(life.max(TOKEN_LIFE_MIN)));
+        let ready = |token: &UploadToken| {
+            let policy = token.policy();
+            check_policy(policy, "upload token", bucket, key)?;
+            check_deadline(policy.deadline, now)?;
+            Ok::<_, Error>(policy.clone())
+        };
         let policy = match (&access, own) {
-            (Access::Token(token) | Access::Provider(_, token), None) => {
-                let policy = token.policy();
-                check_policy(policy, "upload token", bucket, key)?;
-                check_deadline(policy.deadline, now)?;
-                policy.clone()
-            }
+            (Access::Token(token), None) => ready(token)?,
+            (Access::Provider(_, held), None) => ready(&held.token())?,
             (Access::Token(_) | Access::Provider(..), Some(_)) => return Err(signed_elsewhere()),
             (Access::Keys(_), Some(own)) => {
                 check_policy(&own.policy, "put policy", bucket, key)?;
@@ -125,7 +181,6 @@ impl Permit {
             life,
             heard_offset_s: AtomicI64::new(0),
             offset_s: AtomicI64::new(0),
-            renewed: Mutex::default(),
         })
     }
 
@@ -155,9 +210,9 @@ impl Permit {
                 self.mend_clock();
                 true
             }
-            Access::Provider(provider, _) => match provider.token(&say).await {
+            Access::Provider(provider, held) => match provider.token(&say).await {
                 Ok(token) => {
-                    *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+                    held.take(Some(token), true);
                     true
                 }
                 Err(error) => {
@@ -168,10 +223,67 @@ impl Permit {
         }
     }
 
+    /// Whether a provider is to be asked now for a fresh token, before the one in use ends. Who hears so
+    /// asks: it is not said twice.
+    pub(crate) fn begin_renewal(&self, now: SystemTime) -> bool {
+        let Access::Provider(_, held) = &self.access else {
+            return false;
+        };
+        let now = self.service_clock(now);
+        let mut held = held.locked();
+        let is_due = is_renewal_due(held.asked, held.token.policy().deadline, now);
+        if is_due {
+            held.asked = now;
+        }
+        is_due
+    }
+
+    /// Asks the provider for a fresh token while the one in use still serves. `say` is told if there is
+    /// none.
+    pub(crate) async fn renew_early(&self, say: impl Fn(&Event)) {
+        let Access::Provider(provider, held) = &self.access else {
+            return;
+        };
+        match provider.token(|_| ()).await {
+            Ok(token) => held.take(Some(token), false),
+            Err(error) => {
+                held.take(None, false);
+                say(&Event::Notice(format!(
+                    "{error}; the one in use still serves"
+                )));
+            }
+        }
+    }
+
+    /// When the tokens end that the upload has left, Unix time; None where there will be others.
+    pub(crate) fn tokens_end(&self) -> Option<u64> {
+        match &self.access {
+            Access::Token(token) => Some(token.policy().deadline),
+            Access::Provider(_, held) => {
+                let held = held.locked();
+                held.is_last.then(|| held.token.policy().deadline)
+            }
+            Access::Keys(_) => match self.life {
+                Life::For(_) => None,
+                Life::Until(end) => Some(end),
+            },
+        }
+    }
+
+    /// What the service's clock shows when ours shows `now`, Unix time.
+    pub(crate) fn service_clock(&self, now: SystemTime) -> u64 {
+        let heard = self.heard_offset_s.load(Ordering::Relaxed);
+        let offset = match is_wrong_clock(heard) {
+            true => heard,
+            false => 0,
+        };
+        clock::unix_seconds(now).saturating_add_signed(offset)
+    }
+
     /// Signs by the service's clock from now on, if ours is wrong.
     fn mend_clock(&self) {
         let heard = self.heard_offset_s.load(Ordering::Relaxed);
-        if (CLOCK_OFFSET_MIN_S..CLOCK_OFFSET_MAX_S).contains(&heard.abs()) {
+        if is_wrong_clock(heard) {
             tracing::warn!("this machine's clock differs from the service's by {heard} s");
             self.offset_s.store(heard, Ordering::Relaxed);
         }
@@ -206,10 +318,7 @@ impl Permit {
     pub(crate) fn token(&self, now: SystemTime) -> UploadToken {
         match &self.access {
             Access::Token(token) => token.as_ref().clone(),
-            Access::Provider(_, first) => {
-                let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-                renewed.clone().unwrap_or_else(|| first.as_ref().clone())
-            }
+            Access::Provider(_, held) => held.token(),
             Access::Keys(credentials) => {
                 let offset_s = self.offset_s.load(Ordering::Relaxed);
                 let now = clock::unix_seconds(now).saturating_add_signed(offset_s);
@@ -235,6 +344,11 @@ impl Permit {
         let policy = &self.policy;
         matches!(policy.scope, Scope::Bucket(_)) && !policy.insert_only && !policy.force_insert_only
     }
+}
+
+/// Whether a clock that is so many seconds off is called wrong.
+fn is_wrong_clock(offset_s: i64) -> bool {
+    (CLOCK_OFFSET_MIN_S..CLOCK_OFFSET_MAX_S).contains(&offset_s.abs())
 }
 
 /// A policy must be for this bucket and key; `what` carries it.
@@ -412,5 +526,45 @@ mod tests {
         let access = Access::Token(Box::new(token));
         let both = Permit::new(access, &bucket, None, Some(own), 1, at(0));
         assert_eq!(both.unwrap_err().kind(), ErrorKind::Config);
+    }
+
+    /// When a provider is asked again: five minutes before its token ends, or at half of a short life;
+    /// and when the same one came back, at half of what is left then.
+    #[test]
+    fn renewals() {
+        for (asked, deadline, first) in [
+            (0, 3600, Some(3300)),
+            (3300, 3600, Some(3450)),
+            (0, 60, Some(30)),
+            (0, 2, Some(1)),
+            (0, 1, None),
+            (9, 3, None),
+        ] {
+            let due = (0..4000).find(|now| *now >= asked && is_renewal_due(asked, deadline, *now));
+            assert_eq!(due, first, "{asked} {deadline}");
+        }
+    }
+
+    /// What a provider gives is taken if it lives longer, or if what there was is refused.
+    #[test]
+    fn what_a_provider_gives() {
+        let scope = || Scope::Bucket(Bucket::new("b").unwrap());
+        let token = |deadline| UploadToken::sign(&keys(), &PutPolicy::new(scope(), deadline));
+        for (given, refused, held, is_last) in [
+            (Some(200), false, 200, false),
+            (Some(100), false, 100, true),
+            (Some(50), false, 100, true),
+            (Some(50), true, 50, true),
+            (None, false, 100, true),
+        ] {
+            let in_use = Held::new(token(100), 0);
+            in_use.take(given.map(token), refused);
+            assert_eq!(
+                in_use.token().policy().deadline,
+                held,
+                "{given:?} {refused}"
+            );
+            assert_eq!(in_use.locked().is_last, is_last, "{given:?} {refused}");
+        }
     }
 }
