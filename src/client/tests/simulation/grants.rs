@@ -96,7 +96,8 @@ fn what_will_not_last_is_told() {
         let policy = PutPolicy::for_key("b", "k").expires_in(life);
         put.upload_token(policy.sign(keys).unwrap().expose())
     };
-    let rows: [(&str, Box<dyn Fn(Put, &Credentials) -> Put>, &[Grant]); 5] = [
+    type Say = Box<dyn Fn(Put, &Credentials) -> Put>;
+    let rows: [(&str, Say, &[Grant]); 5] = [
         (
             "a ready token",
             Box::new(move |it, keys| token(it, keys, minutes(30))),
