@@ -10,7 +10,7 @@
 //! ```text
 //! pure          model · engine · kodo            no files, sockets, clocks, tasks, randomness
 //! I/O           journal · source · network · transport · api · devserver   thin; no decisions
-//! composition   uploader · client · events · config · error · stop · cli
+//! composition   uploader · client · events · config · error · guide · stop · cli
 //! ```
 //!
 //! *The rule*: pure code imports only [`model`]; `engine` and `kodo` never meet; I/O imports pure
@@ -32,6 +32,7 @@
 //! | `uploader` | drives the engine: carries its effects out and tells it what happened |
 //! | `client` | what a program calls: [`Uploader`] and its builders |
 //! | `events`, `error` | what an upload tells on its way, and what the user is told when it fails |
+//! | [`guide`] | pages to read: coming from the service's own SDKs |
 //! | `stop` | a request to stop, heard by every upload it was given to |
 //! | `config` | the one table of settings, and where each value comes from (feature `cli`) |
 //! | `cli` | the `haul` program (feature `cli`) |
@@ -99,6 +100,7 @@ mod config;
 pub mod devserver;
 mod error;
 mod events;
+pub mod guide;
 mod journal;
 mod network;
 mod source;

@@ -1,0 +1,4 @@
+//! Pages to read; there is nothing to call here.
+
+#[doc = include_str!("guide/from_qiniu_sdks.md")]
+pub mod from_qiniu_sdks {}
