@@ -1,6 +1,6 @@
 //! What the user is told. The last of the three error layers: failure → verdict → error.
 
-mod acts;
+pub(crate) mod acts;
 mod facts;
 pub(crate) mod words;
 

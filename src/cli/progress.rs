@@ -239,24 +239,7 @@ impl Progress {
             left_ms: millis(left),
             needed_ms: millis(needed),
         });
-        let (what, then) = match what {
-            Grant::Token => (
-                "the upload token",
-                "get one that lives longer; it goes on with that",
-            ),
-            Grant::UploadId => (
-                "the service's id for this upload",
-                "everything would go again",
-            ),
-            _ => (
-                "what the service gave for the first blocks",
-                "they would go again",
-            ),
-        };
-        let (left, needed) = (words::time(left), words::time(needed));
-        self.say(&format!(
-            "note: {what} lives for {left}, and the upload takes {needed} more at this pace: {then}"
-        ));
+        self.say(&format!("note: {}", told_expiring(what, left, needed)));
     }
 
     fn line_up(&self, silence: Duration) {
@@ -424,4 +407,28 @@ impl Progress {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What ends too early, in words.
+fn told_expiring(what: Grant, left: Duration, needed: Duration) -> String {
+    let (what, then) = match what {
+        Grant::Token => (
+            "the upload token",
+            "with one that lives longer the upload goes on",
+        ),
+        Grant::UploadId => (
+            "the service's id of this upload",
+            "without it all goes again",
+        ),
+        _ => (
+            "what the service gave for the first blocks",
+            "without it they go again",
+        ),
+    };
+    let needed = words::time(needed);
+    let ends = match left.is_zero() {
+        true => "has ended".to_owned(),
+        false => format!("ends in {}", words::time(left)),
+    };
+    format!("{what} {ends}, and the upload takes {needed} more at this pace: {then}")
 }

@@ -230,6 +230,20 @@ fn policies() {
             error.explain()
         );
 
+        let nobody = PutPolicy::for_bucket("b").insert_only();
+        let nobody = nobody
+            .callback_url("http://127.0.0.1:1/")
+            .callback_body("k=$(key)");
+        let key = format!("called {protocol:?}");
+        let error = run(&server, put(&key, "x").policy(nobody)).unwrap_err();
+        assert_eq!(
+            error.kind(),
+            ErrorKind::CallbackFailed,
+            "{protocol:?} {error}"
+        );
+        assert!(!error.is_retryable());
+        server.runtime.block_on(uploader.stat("b", key)).unwrap();
+
         let named = PutPolicy::for_prefix("b", "the").force_save_key("theirs");
         let done = run(&server, put("mine", "x").policy(named)).unwrap();
         assert_eq!(done.key.as_deref(), Some("theirs"), "{protocol:?}");
