@@ -1,6 +1,6 @@
 //! What the user is told. The last of the three error layers: failure → verdict → error.
 
-mod acts;
+pub(crate) mod acts;
 mod facts;
 pub(crate) mod words;
 
@@ -280,6 +280,8 @@ fn step(remedy: Remedy) -> &'static str {
 fn meaning(kind: &FailureKind) -> (ErrorKind, Option<&'static str>) {
     use FailureKind as F;
     const AGAIN: &str = RUN_AGAIN;
+    const READABLE: &str = "nothing was stored; run again when the source is there and can be read";
+    const AT_REST: &str = "nothing was stored; run again when the file is at rest";
     const PASSES: (ErrorKind, Option<&str>) = (ErrorKind::Unfinished, Some(AGAIN));
     match kind {
         F::Connect => (
@@ -294,14 +296,8 @@ fn meaning(kind: &FailureKind) -> (ErrorKind, Option<&'static str>) {
             ErrorKind::NotKodo,
             Some("check the host's name; a proxy or a captive portal may be in the way"),
         ),
-        F::Source => (
-            ErrorKind::Source,
-            Some("nothing was stored; run again when the source is there and can be read"),
-        ),
-        F::SourceChanged => (
-            ErrorKind::SourceChanged,
-            Some("nothing was stored; run again when the file is at rest"),
-        ),
+        F::Source => (ErrorKind::Source, Some(READABLE)),
+        F::SourceChanged => (ErrorKind::SourceChanged, Some(AT_REST)),
         F::Mismatch => (ErrorKind::Mismatch, Some(AGAIN)),
         F::Unauthorized => (
             ErrorKind::Unauthorized,

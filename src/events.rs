@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::engine::expiry::Grant;
 use crate::model::{Failure, Stage, Trace};
 
 /// A moment of an upload, told to whoever asked for events.
@@ -65,6 +66,20 @@ pub enum Event {
     LineUp {
         /// For how long nothing passed.
         silence: Duration,
+    },
+    /// At its present pace the upload takes longer than something lives that the service gave for a time:
+    /// a ready token, a v1 context, a v2 upload id. Told once of each, before anything is sent or while it
+    /// runs. Of tokens that are renewed (own keys, a provider) only when there will be no other.
+    ///
+    /// Nothing ends by it: the line may become faster. A token that has ended ends the upload, with
+    /// what is stored kept; what a context or an upload id stood for goes again.
+    Expiring {
+        /// Which.
+        what: Grant,
+        /// How long it still lives, by the service's clock.
+        left: Duration,
+        /// How long the upload still takes at its present pace.
+        needed: Duration,
     },
     /// A request to an upload host ended, well or not. Many of them make an upload.
     Attempt(Attempt),

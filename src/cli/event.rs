@@ -46,6 +46,12 @@ pub(crate) enum Event<'a> {
     LineDown { silence_ms: u64 },
     /// The line is back.
     LineUp { silence_ms: u64 },
+    /// What the service gave for a time ends before the upload does, at its present pace; once of each.
+    Expiring {
+        what: &'a str,
+        left_ms: u64,
+        needed_ms: u64,
+    },
     /// An attempt failed; another follows.
     Retrying {
         message: &'a str,
@@ -289,6 +295,15 @@ mod tests {
         assert_eq!(
             done.line(),
             r#"{"v":1,"event":"done","bucket":"b","key":"k","hash":"F","size":1,"resumed_bytes":0,"sent_bytes":1,"resent_bytes":0,"verified":"object"}"#
+        );
+        let expiring = Event::Expiring {
+            what: "token",
+            left_ms: 1,
+            needed_ms: 2,
+        };
+        assert_eq!(
+            expiring.line(),
+            r#"{"v":1,"event":"expiring","what":"token","left_ms":1,"needed_ms":2}"#
         );
         let error = Error::new(ErrorKind::Source, "m");
         let failed = Event::Failed(Box::new(FailedEvent::new(&error, 5)));

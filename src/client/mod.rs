@@ -47,7 +47,7 @@ use crate::model::{Answer, Bucket, Endpoint, Failure, FailureKind, ObjectKey, Re
 use crate::source::Budget;
 use crate::transport::Transport;
 use crate::uploader::asking::{self, Turn};
-use crate::uploader::{Access, Line, TokenProvider};
+use crate::uploader::{Access, Held, Line, TokenProvider};
 
 /// Uploads files into Kodo, and asks about what is there.
 ///
@@ -246,7 +246,8 @@ impl Uploader {
         let inner = &self.inner;
         if let Some(provider) = &inner.provider {
             let first = provider.token(|event| listener.tell(event)).await?;
-            return Ok(Access::Provider(provider.clone(), Box::new(first)));
+            let held = Held::new(first, clock::unix_seconds(clock::wall()));
+            return Ok(Access::Provider(provider.clone(), Arc::new(held)));
         }
         match (&inner.token, &inner.credentials) {
             (Some(token), _) => Ok(Access::Token(Box::new(token.clone()))),

@@ -25,7 +25,7 @@ use crate::clock;
 use crate::engine::retry::CONTACT_BUDGET;
 use crate::error::{Error, ErrorKind};
 use crate::events::Listener;
-use crate::kodo::{AccessKey, Commit};
+use crate::kodo::{AccessKey, Commit, UploadToken};
 use crate::model::{Bucket, ObjectKey};
 use crate::source::Source;
 use crate::stop::Stop;
@@ -169,7 +169,10 @@ impl Put {
             let safe_bytes = unfinished.safe_bytes;
             let stopped = format!("stopped with {safe_bytes} of {size} bytes safe");
             let stopped = interrupted(&stopped).safe(safe_bytes);
-            let permit = self.permit(&access, &bucket, key.as_ref(), size)?;
+            // A right that is over is what it failed for.
+            let Ok(permit) = self.permit(&access, &bucket, key.as_ref(), size) else {
+                return Err(unfinished.error);
+            };
             let going_on = course.go_on(unfinished, &permit, key.as_ref());
             or_stopped(&self.stop, stopped, going_on).await?;
         }
@@ -318,9 +321,13 @@ fn interrupted(what: &str) -> Error {
 
 /// The access key that the bucket query names.
 pub(super) fn account(access: &Access) -> Result<AccessKey, Error> {
+    let of_token = |token: &UploadToken| {
+        AccessKey::new(token.access_key())
+            .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))
+    };
     match access {
         Access::Keys(credentials) => Ok(credentials.access_key.clone()),
-        Access::Token(token) | Access::Provider(_, token) => AccessKey::new(token.access_key())
-            .map_err(|error| Error::new(ErrorKind::Config, error.to_string())),
+        Access::Token(token) => of_token(token),
+        Access::Provider(_, held) => of_token(&held.token()),
     }
 }

@@ -27,6 +27,7 @@ mod cuts;
 mod doubt;
 mod ending;
 pub mod event;
+pub mod expiry;
 mod failing;
 mod hosts;
 mod lane;
@@ -114,6 +115,8 @@ pub struct Engine {
     phase: Phase,
     layout: Layout,
     upload_id: Option<String>,
+    /// When it ends, in seconds since 1970.
+    upload_id_ends: Option<u64>,
     lanes: BTreeMap<u64, Lane>,
     /// First lane that nobody has touched.
     untouched: u64,
@@ -232,6 +235,7 @@ impl Engine {
             phase: Phase::Beginning(Begin::default()),
             layout,
             upload_id: None,
+            upload_id_ends: None,
             lanes: BTreeMap::new(),
             untouched: 0,
             has_acknowledged: false,

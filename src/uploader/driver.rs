@@ -21,6 +21,7 @@ use crate::model::{Failure, Stage};
 use crate::stop::Stop;
 use crate::uploader::calls::Flying;
 use crate::uploader::effects::Executor;
+use crate::uploader::expiry::Outlook;
 use crate::uploader::line::Pupil;
 
 /// How often the engine and whoever listens hear how attempts are getting on. Source: the design's
@@ -69,6 +70,8 @@ pub(crate) async fn drive(
     let mut work = Work::default();
     let mut stopped = false;
     let mut pulse = clock::instant() + FIRST_PULSES_EVERY;
+    let mut outlook = Outlook::default();
+    work.ask_early(executor, outlook.look(executor, engine, Moment::default()));
     let (mut share, lessons) = Share::join(executor);
     for lesson in lessons {
         engine.handle(Moment::default(), Event::Heard(lesson));
@@ -100,6 +103,8 @@ pub(crate) async fn drive(
                 let now = clock::instant();
                 let is_beginning = now.saturating_duration_since(began) < BEGINNING;
                 pulse = now + if is_beginning { FIRST_PULSES_EVERY } else { PULSE_EVERY };
+                let moment = Moment(now.saturating_duration_since(began));
+                work.ask_early(executor, outlook.look(executor, engine, moment));
                 let mut events = work.pulses(executor);
                 events.extend(share.look(executor, engine));
                 events
@@ -231,6 +236,19 @@ impl Work {
         }
         let (offset, len) = (span.offset, span.len);
         tracing::debug_span!(parent: &of_lane, "attempt", operation, offset, len)
+    }
+
+    /// Asks for a fresh token, if it is time, beside everything that is under way.
+    fn ask_early(&mut self, executor: &Arc<Executor>, is_due: bool) {
+        if !is_due {
+            return;
+        }
+        let executor = Arc::clone(executor);
+        self.running.push(Box::pin(async move {
+            let say = |event: &events::Event| executor.meter.tell(event);
+            executor.permit.renew_early(say).await;
+            None
+        }));
     }
 
     /// Drops the attempt's future, and with it the connection it uses.

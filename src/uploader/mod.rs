@@ -11,6 +11,7 @@ pub(crate) mod asking;
 mod calls;
 mod driver;
 mod effects;
+mod expiry;
 mod hashes;
 mod line;
 mod meter;
@@ -24,7 +25,7 @@ mod watch;
 
 use std::sync::Arc;
 
-pub(crate) use access::{Access, Life, OwnPolicy, Permit};
+pub(crate) use access::{Access, Held, Life, OwnPolicy, Permit};
 pub(crate) use effects::random_bytes;
 pub(crate) use line::Line;
 pub(crate) use provider::TokenProvider;

@@ -361,3 +361,24 @@ fn a_recall_calls_those_who_wait() {
     line.recall(&known);
     assert!(waits.as_mut().poll(&mut context).is_ready());
 }
+
+/// Who has lanes of its own waits for no turn, and is told no window; its lanes count as the others' do.
+#[test]
+fn lanes_of_its_own() {
+    let (line, turns) = full();
+    let own = line.with_lanes_of_its_own();
+    assert!(line.window().is_some() && own.window().is_none());
+    assert!(line.known().lanes.is_some() && own.known().lanes.is_none());
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(held) = pin!(own.turn()).poll(&mut context) else {
+        panic!("it waits");
+    };
+    drop(turns);
+    // The others have one turn less while it holds its own.
+    let mut free: Vec<Turn> = Vec::new();
+    while let Poll::Ready(turn) = pin!(line.turn()).poll(&mut context) {
+        free.push(turn);
+    }
+    drop(held);
+    assert!(pin!(line.turn()).poll(&mut context).is_ready());
+}
