@@ -35,6 +35,13 @@ pub(crate) const MICROSOCKS: Need = Need {
     find: || find_program("microsocks"),
 };
 
+/// The client that every backend is tried with first.
+pub(crate) const CURL: Need = Need {
+    what: "curl",
+    how: "the system's package",
+    find: || find_program("curl"),
+};
+
 /// One thing that tests may need.
 pub(crate) struct Need {
     /// Its name, for people.
