@@ -1,11 +1,13 @@
 //! What the user is told. The last of the three error layers: failure → verdict → error.
 
+mod acts;
 mod facts;
 pub(crate) mod words;
 
 use std::fmt;
 use std::time::Duration;
 
+use crate::kodo::CredentialsError;
 use crate::model::{EndpointError, Failure, FailureKind, NameError, Remedy, Trace};
 
 pub use facts::Fact;
@@ -49,8 +51,10 @@ pub enum ErrorKind {
     Usage,
     /// A setting is missing, unreadable, or has a value that cannot be.
     Config,
-    /// The source is missing, unreadable, no regular file, or changed while it was read.
+    /// The source is missing, unreadable, or no regular file.
     Source,
+    /// The source changed while it was uploaded: no object was made of it.
+    SourceChanged,
     /// No connection could be made to any host.
     NoConnection,
     /// Something that is no Kodo answered.
@@ -92,6 +96,7 @@ impl ErrorKind {
             Self::Usage => "usage",
             Self::Config => "config",
             Self::Source => "source",
+            Self::SourceChanged => "source_changed",
             Self::NoConnection => "no_connection",
             Self::NotKodo => "not_kodo",
             Self::Unauthorized => "unauthorized",
@@ -136,7 +141,7 @@ impl Error {
     pub(crate) fn from_failure(doing: &str, failure: Failure) -> Self {
         let (kind, next) = meaning(&failure.kind);
         let message = match failure.kind {
-            FailureKind::Source => failure.to_string(),
+            FailureKind::Source | FailureKind::SourceChanged => failure.to_string(),
             _ => format!("could not {doing}: {failure}"),
         };
         Self {
@@ -236,6 +241,12 @@ impl From<NameError> for Error {
     }
 }
 
+impl From<CredentialsError> for Error {
+    fn from(error: CredentialsError) -> Self {
+        Self::new(ErrorKind::Config, error.to_string())
+    }
+}
+
 impl From<EndpointError> for Error {
     fn from(error: EndpointError) -> Self {
         Self::new(ErrorKind::Config, error.to_string())
@@ -285,6 +296,10 @@ fn meaning(kind: &FailureKind) -> (ErrorKind, Option<&'static str>) {
         ),
         F::Source => (
             ErrorKind::Source,
+            Some("nothing was stored; run again when the source is there and can be read"),
+        ),
+        F::SourceChanged => (
+            ErrorKind::SourceChanged,
             Some("nothing was stored; run again when the file is at rest"),
         ),
         F::Mismatch => (ErrorKind::Mismatch, Some(AGAIN)),

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! pure          model · engine · kodo            no files, sockets, clocks, tasks, randomness
-//! I/O           journal · source · network · transport · api · devserver   thin; no decisions
+//! I/O           journal · source · network · transport · api · telemetry · devserver   thin; no decisions
 //! composition   uploader · client · events · config · error · stop · cli
 //! ```
 //!
@@ -32,6 +32,8 @@
 //! | `uploader` | drives the engine: carries its effects out and tells it what happened |
 //! | `client` | what a program calls: [`Uploader`] and its builders |
 //! | `events`, `error` | what an upload tells on its way, and what the user is told when it fails |
+//! | `telemetry` | numbers for operators (feature `metrics`) |
+//! | [`guide`] | pages to read |
 //! | `stop` | a request to stop, heard by every upload it was given to |
 //! | `config` | the one table of settings, and where each value comes from (feature `cli`) |
 //! | `cli` | the `haul` program (feature `cli`) |
@@ -99,16 +101,20 @@ mod config;
 pub mod devserver;
 mod error;
 mod events;
+pub mod guide;
 mod journal;
 mod network;
 mod source;
 mod stop;
+mod telemetry;
 mod transport;
 mod uploader;
 
-pub use client::{Done, Put, Uploader, UploaderBuilder, Verified};
+pub use client::{Done, FileType, Put, PutPolicy, Report, Uploader, UploaderBuilder, Verified};
 pub use error::{Error, ErrorKind, Fact};
 pub use events::{Attempt, Event};
+pub use kodo::policy::{CallbackBodyType, DetectMime};
+pub use kodo::{Credentials, Etag, UploadToken};
 pub use network::TlsVersion;
 pub use stop::Stop;
 pub use uploader::Protocol;

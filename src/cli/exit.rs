@@ -16,7 +16,7 @@ pub(crate) fn code(error: &Error) -> u8 {
         | ErrorKind::NoSuchObject
         | ErrorKind::Exists
         | ErrorKind::Refused => 4,
-        ErrorKind::Source => 5,
+        ErrorKind::Source | ErrorKind::SourceChanged => 5,
         ErrorKind::NoConnection | ErrorKind::NotKodo => 6,
         ErrorKind::CallbackFailed => 7,
         ErrorKind::Interrupted => 130,

@@ -1,30 +1,17 @@
 //! An error as people read it: what happened, where, how often, what is safe, what to do now.
 
-use crate::cli::terminal::printable;
-use crate::error::{Error, ErrorKind};
-
-/// Column in which the text of every row begins: behind the longest word, `attempts`.
-const TEXT: usize = 10;
+use crate::error::Error;
 
 /// The lines of `error`. Those about what happened have at most `width` columns, if there is a width
 /// and a blank to break at.
 pub(crate) fn lines(error: &Error, width: Option<usize>) -> Vec<String> {
-    let mut lines = row("error: ", error.message(), width);
-    for fact in error.facts() {
-        let name = fact.name;
-        lines.extend(row(&format!("  {name:<TEXT$}"), &fact.text, width));
-    }
-    if let Some(next) = error.next_step() {
-        // A command line must stay whole for whoever copies it.
-        let is_line = error.kind() == ErrorKind::Interrupted;
-        lines.extend(row("next: ", next, width.filter(|_| !is_line)));
-    }
-    lines
+    let rows = error.rows().into_iter();
+    let broken = rows.flat_map(|it| row(&it.head, &it.text, width.filter(|_| it.may_break)));
+    broken.collect()
 }
 
 /// `text` behind `head`; what does not fit stands below the text's beginning.
 fn row(head: &str, text: &str, width: Option<usize>) -> Vec<String> {
-    let text = printable(text);
     let Some(width) = width else {
         return vec![format!("{head}{text}")];
     };
@@ -125,7 +112,7 @@ mod tests {
                 connecting,
             ),
             error(
-                FailureKind::Source,
+                FailureKind::SourceChanged,
                 "report.pdf: it has other bytes than were sent",
                 trace(Stage::Sending),
             ),
@@ -134,6 +121,11 @@ mod tests {
             .iter()
             .map(|error| lines(error, Some(79)).join("\n"))
             .collect();
+        // The library explains in the same words.
+        let rest = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (error, shown) in errors.iter().zip(&shown) {
+            assert_eq!(rest(&error.explain()), rest(shown));
+        }
         for line in shown.iter().flat_map(|text| text.lines()) {
             assert!(line.chars().count() <= 79, "{line}");
         }

@@ -28,7 +28,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 
 pub use crate::config::Environment;
@@ -150,11 +151,14 @@ fn log_to_stderr(verbose: u8, terminal: &Arc<Terminal>) {
         _ => LevelFilter::DEBUG,
     };
     let above_the_bar = Arc::clone(terminal);
+    // Who reads lines has one upload before him: spans would only repeat its name.
+    let no_spans = filter_fn(|metadata| !metadata.is_span());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(move || Lines(Arc::clone(&above_the_bar)))
         .with_ansi(terminal.err_is_terminal())
         .without_time()
-        .with_target(false);
+        .with_target(false)
+        .with_filter(no_spans);
     let targets = Targets::new()
         .with_target("haul", level)
         .with_target("haul::transport", LevelFilter::WARN.min(level));

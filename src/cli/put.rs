@@ -120,10 +120,11 @@ fn request(arguments: &PutArgs, uploader: &Uploader, bucket: &str, key: Option<&
 
 /// One line on stdout: the last one of the file.
 fn report(done: &Done, terminal: &Terminal) -> Result<(), Error> {
+    let hash = done.hash.to_string();
     let event = Event::Done {
         bucket: &done.bucket,
         key: done.key.as_deref(),
-        hash: &done.hash,
+        hash: &hash,
         size: done.size,
         resumed_bytes: done.resumed_bytes,
         sent_bytes: done.sent_bytes,
@@ -131,7 +132,7 @@ fn report(done: &Done, terminal: &Terminal) -> Result<(), Error> {
         verified: done.verified.as_str(),
     };
     let key = printable(done.key.as_deref().unwrap_or_default());
-    terminal.data(&format!("{key}\t{}\t{}", done.hash, done.size), &event)
+    terminal.data(&format!("{key}\t{hash}\t{}", done.size), &event)
 }
 
 /// Whether the file's name stands for standard input.

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::canvas::{Canvas, MARGIN, SharedWriter};
 use crate::cli::event::Event;
+pub(crate) use crate::error::words::printable;
 use crate::error::{Error, ErrorKind};
 
 /// Where the program writes.
@@ -184,20 +185,6 @@ impl State {
             )),
         }
     }
-}
-
-/// `text` with its control characters escaped, so that a key cannot write on the terminal or break
-/// a line of output in two. JSON output has the exact text.
-pub(crate) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for char in text.chars() {
-        if char.is_control() {
-            shown.extend(char.escape_default());
-        } else {
-            shown.push(char);
-        }
-    }
-    shown
 }
 
 #[cfg(test)]

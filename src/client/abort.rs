@@ -38,7 +38,7 @@ impl Uploader {
         let access = self.access(&Listener::default()).await?;
         let access_key = account(&access)?;
         let now = clock::wall();
-        let permit = Permit::new(access, bucket, key, false, 0, now)?;
+        let permit = Permit::new(access, bucket, key, None, 0, now)?;
         let inquiry = Inquiry {
             api: &inner.api,
             access_key: &access_key,

@@ -11,13 +11,14 @@ use crate::api::{Api, CallLimits};
 use crate::client::hosts::{HostBook, HostSettings};
 use crate::client::line_book::LineBook;
 use crate::client::memory::Memory;
+use crate::client::secret::Secret;
+use crate::client::settings::Settings;
 use crate::client::stream::{STREAM_MEMORY, STREAM_MEMORY_MAX, STREAM_MEMORY_MIN};
-use crate::client::times::{STALL_TIMEOUT_MIN, TIME_LIMIT_MIN, check};
+use crate::client::times::{TIME_LIMIT_MIN, check};
 use crate::client::{Inner, Uploader};
-use crate::engine::Limits;
 use crate::error::{Error, ErrorKind};
 use crate::kodo::region::QUERY_HOSTS;
-use crate::kodo::{AccessKey, BLOCK_LEN, Credentials, SecretKey, UploadToken};
+use crate::kodo::{AccessKey, Credentials, SecretKey};
 use crate::model::Endpoint;
 #[cfg(feature = "cli")]
 use crate::network::Proxies;
@@ -28,12 +29,6 @@ use crate::uploader::{Line, Protocol, TokenProvider};
 
 /// How long a host may take to accept a connection, unless set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Windows that may be set. Source: the design's table of deadlines.
-const WINDOWS: std::ops::RangeInclusive<usize> = 1..=16;
-
-/// Sizes of a v2 part. Source: protocol reference, section 5.7.
-const PART_LENS: std::ops::RangeInclusive<u64> = (1 << 20)..=(1 << 30);
 
 /// Sets up an [`Uploader`]. Values are checked by [`build`](Self::build).
 #[derive(Clone, Debug, Default)]
@@ -46,20 +41,10 @@ pub struct UploaderBuilder {
     endpoints: Vec<String>,
     rs_url: Option<String>,
     uc_urls: Vec<String>,
-    protocol: Protocol,
-    threshold: Option<u64>,
-    part_len: Option<u64>,
     stream_memory: Option<u64>,
     limit_rate: Option<u64>,
     connect_timeout: Option<Duration>,
-    stall_timeout: Option<Duration>,
-    min_rate: Option<u64>,
-    response_timeout: Option<Duration>,
-    commit_timeout: Option<Duration>,
-    window: Option<usize>,
-    part_attempts: u32,
-    part_timeout: Option<Duration>,
-    retry_budget: Option<Duration>,
+    settings: Settings,
     proxy: Option<Secret>,
     no_proxy: Option<String>,
     proxy_variables: Vec<(OsString, Secret)>,
@@ -70,25 +55,8 @@ pub struct UploaderBuilder {
     state_dir: Option<PathBuf>,
     store_name: Option<String>,
     require_resume: bool,
-    wait_online: bool,
     #[cfg(test)]
     pub(super) seed: Option<u64>,
-}
-
-/// Text that is never shown.
-#[derive(Clone)]
-struct Secret(zeroize::Zeroizing<String>);
-
-impl Secret {
-    fn new(text: impl Into<String>) -> Self {
-        Self(zeroize::Zeroizing::new(text.into()))
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("…")
-    }
 }
 
 impl UploaderBuilder {
@@ -157,21 +125,21 @@ impl UploaderBuilder {
 
     /// How files above the threshold travel.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
-        self.protocol = protocol;
+        self.settings.protocol = Some(protocol);
         self
     }
 
     /// Largest file that goes in one request, in bytes. Without this: 1 MiB, on a line that is known what
     /// it carries in 10 s, at most 8 MiB.
     pub fn threshold(mut self, len: u64) -> Self {
-        self.threshold = Some(len);
+        self.settings.threshold = Some(len);
         self
     }
 
     /// Size of the parts of a v2 upload, in bytes: 1 MiB to 1 GiB, 4 MiB unless set. Raised when
     /// 10 000 parts would not hold the file.
     pub fn part_size(mut self, len: u64) -> Self {
-        self.part_len = Some(len);
+        self.settings.part_len = Some(len);
         self
     }
 
@@ -194,14 +162,14 @@ impl UploaderBuilder {
     ///
     /// Honest silences of 18 s were measured on a line of 64 kbit/s: less than 20 s is for fast lines.
     pub fn stall_timeout(mut self, limit: Duration) -> Self {
-        self.stall_timeout = Some(limit);
+        self.settings.stall_timeout = Some(limit);
         self
     }
 
     /// The slowest pace that is still one, in bytes a second over a minute; 256 unless set, and 0 for
     /// none. It ends a connection that trickles while no silence is long enough for the stall timeout.
     pub fn min_rate(mut self, bytes_per_s: u64) -> Self {
-        self.min_rate = Some(bytes_per_s);
+        self.settings.min_rate = Some(bytes_per_s);
         self
     }
 
@@ -209,20 +177,20 @@ impl UploaderBuilder {
     /// 10 ms. Calls next to uploading (stat, list, delete, the bucket query) take it too; their
     /// connection's time is added.
     pub fn response_timeout(mut self, limit: Duration) -> Self {
-        self.response_timeout = Some(limit);
+        self.settings.response_timeout = Some(limit);
         self
     }
 
     /// The same for the last request of an upload; 300 s unless set, at least 10 ms.
     pub fn commit_timeout(mut self, limit: Duration) -> Self {
-        self.commit_timeout = Some(limit);
+        self.settings.commit_timeout = Some(limit);
         self
     }
 
     /// Lanes that each upload has in flight at once, 1 to 16. Without this as many as the line is worth,
     /// over all uploads of this uploader and its clones, which have their turns in order.
     pub fn window(mut self, lanes: usize) -> Self {
-        self.window = Some(lanes);
+        self.settings.window = Some(lanes);
         self
     }
 
@@ -235,7 +203,7 @@ impl UploaderBuilder {
 
     /// Failed attempts in a row that one segment may have; 0, the default, counts none.
     pub fn part_attempts(mut self, attempts: u32) -> Self {
-        self.part_attempts = attempts;
+        self.settings.part_attempts = Some(attempts);
         self
     }
 
@@ -245,14 +213,14 @@ impl UploaderBuilder {
     /// Without it, an attempt ends when the line has carried eight times its bytes for each connection
     /// while this one did not get them across, and not before a minute.
     pub fn part_timeout(mut self, limit: Duration) -> Self {
-        self.part_timeout = Some(limit);
+        self.settings.part_timeout = Some(limit);
         self
     }
 
     /// How long to go on without anything being acknowledged; 15 min unless set, at least 10 ms. A
     /// service that asks for a longer wait than is left of it (`Retry-After`) ends the upload at once.
     pub fn retry_budget(mut self, limit: Duration) -> Self {
-        self.retry_budget = Some(limit);
+        self.settings.retry_budget = Some(limit);
         self
     }
 
@@ -283,66 +251,39 @@ impl UploaderBuilder {
     /// long that takes, also before its first byte. Then no other region stands in for the bucket's own,
     /// and a mistyped host's name is waited for as well. Stopping works at any time.
     pub fn wait_online(mut self) -> Self {
-        self.wait_online = true;
+        self.settings.wait_online = Some(true);
         self
     }
 
     /// Checks everything and makes the uploader. Sends nothing.
     pub fn build(self) -> Result<Uploader, Error> {
-        self.check_times()?;
+        let connect_timeout = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+        check([("connect_timeout", Some(connect_timeout), TIME_LIMIT_MIN)])?;
+        self.settings.check()?;
         let proxies = self.chosen_proxies()?;
         let tls = self.tls.client_config();
         let tls = tls.map_err(|failure| config(failure.message))?;
-        let connect_timeout = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
-        let stall_timeout = self.stall_timeout;
-        let stall_timeout = stall_timeout.unwrap_or(Limits::default().stall_timeout);
+        let patience = self.settings.limits();
         let transport = Transport::new(Arc::new(Internet::new(
             Arc::new(tls.clone()),
             proxies.clone(),
             connect_timeout,
-            stall_timeout,
+            patience.stall_timeout,
         )));
-        let usual = Limits::default().response_timeout;
         let limits = CallLimits {
             connect_timeout,
-            response_timeout: self.response_timeout.unwrap_or(usual),
+            response_timeout: patience.response_timeout,
         };
         self.over(transport, Api::new(tls, proxies, limits))
     }
 
     /// The uploader over these two planes.
     pub(super) fn over(self, transport: Transport, api: Api) -> Result<Uploader, Error> {
-        let usual = Limits::default();
-        let part_len = self.part_len.unwrap_or(BLOCK_LEN);
-        if !PART_LENS.contains(&part_len) {
-            return Err(config(format!(
-                "a part of {part_len} bytes is not from 1 MiB to 1 GiB"
-            )));
-        }
-        let window = self.window.unwrap_or(usual.window);
-        if !WINDOWS.contains(&window) {
-            return Err(config(format!(
-                "a window of {window} lanes is not from 1 to 16"
-            )));
-        }
-        let token = match &self.token {
-            Some(Secret(text)) => Some(UploadToken::parse(text).map_err(wrong)?),
-            None => None,
-        };
-        let limits = Limits {
-            window,
-            part_attempts: self.part_attempts,
-            retry_budget: self.retry_budget.unwrap_or(usual.retry_budget),
-            stall_timeout: self.stall_timeout.unwrap_or(usual.stall_timeout),
-            response_timeout: self.response_timeout.unwrap_or(usual.response_timeout),
-            commit_timeout: self.commit_timeout.unwrap_or(usual.commit_timeout),
-            min_rate_bytes_per_s: self.min_rate.unwrap_or(usual.min_rate_bytes_per_s),
-            part_timeout: self.part_timeout,
-            wait_online: self.wait_online,
-        };
+        self.settings.check()?;
+        let token = self.token.as_ref().map(Secret::as_token).transpose()?;
+        let limits = self.settings.limits();
         let uploader = Uploader {
             inner: Arc::new(Inner {
-                limits,
                 memory: Memory {
                     state_dir: self.state_dir.clone(),
                     store_name: self.store_name.clone(),
@@ -352,13 +293,11 @@ impl UploaderBuilder {
                 token,
                 provider: self.provider.clone().map(|it| it.within(&limits)),
                 transport,
-                line: Line::new(self.window.is_some()),
+                line: Line::new(self.settings.window.is_some()),
                 line_book: LineBook::new(self.state_dir.as_deref()),
                 api,
-                hosts: self.host_book()?,
-                protocol: self.protocol,
-                threshold: self.threshold,
-                part_len,
+                hosts: Arc::new(self.host_book()?),
+                settings: self.settings.clone(),
                 stream_memory: self.stream_budget()?,
                 #[cfg(test)]
                 seed: self.seed,
@@ -366,18 +305,6 @@ impl UploaderBuilder {
         };
         uploader.set_limit_rate(self.limit_rate)?;
         Ok(uploader)
-    }
-
-    /// Refuses limits in which nothing can ever be done.
-    fn check_times(&self) -> Result<(), Error> {
-        check([
-            ("connect_timeout", self.connect_timeout, TIME_LIMIT_MIN),
-            ("stall_timeout", self.stall_timeout, STALL_TIMEOUT_MIN),
-            ("response_timeout", self.response_timeout, TIME_LIMIT_MIN),
-            ("commit_timeout", self.commit_timeout, TIME_LIMIT_MIN),
-            ("part_timeout", self.part_timeout, TIME_LIMIT_MIN),
-            ("retry_budget", self.retry_budget, TIME_LIMIT_MIN),
-        ])
     }
 
     fn keys(&self) -> Result<Option<Credentials>, Error> {

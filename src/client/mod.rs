@@ -8,7 +8,10 @@ mod hosts;
 mod kept;
 mod line_book;
 mod memory;
+mod policy;
 mod put;
+mod secret;
+mod settings;
 mod stream;
 #[cfg(test)]
 #[cfg(feature = "devserver")]
@@ -23,7 +26,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 pub use builder::UploaderBuilder;
-pub use put::{Done, Put, Verified};
+pub use policy::{FileType, PutPolicy};
+pub use put::{Done, Put, Report, Verified};
 #[cfg(feature = "cli")]
 pub(crate) use times::{STALL_TIMEOUT_MIN, TIME_LIMIT_MIN};
 
@@ -32,8 +36,9 @@ use crate::client::hosts::{BucketHosts, HostBook, Inquiry, Persistence};
 use crate::client::line_book::LineBook;
 use crate::client::memory::Memory;
 use crate::client::put::What;
+use crate::client::settings::Settings;
 use crate::clock;
-use crate::engine::{Limits, retry};
+use crate::engine::retry;
 use crate::error::{Error, ErrorKind};
 use crate::events::Listener;
 use crate::kodo::manage::{self, ListPage, ListQuery, ObjectInfo, PAGE_LEN_MAX};
@@ -42,7 +47,7 @@ use crate::model::{Answer, Bucket, Endpoint, Failure, FailureKind, ObjectKey, Re
 use crate::source::Budget;
 use crate::transport::Transport;
 use crate::uploader::asking::{self, Turn};
-use crate::uploader::{Access, Line, Protocol, TokenProvider};
+use crate::uploader::{Access, Line, TokenProvider};
 
 /// Uploads files into Kodo, and asks about what is there.
 ///
@@ -77,12 +82,9 @@ struct Inner {
     line: Line,
     line_book: LineBook,
     api: Api,
-    hosts: HostBook,
-    protocol: Protocol,
-    threshold: Option<u64>,
-    part_len: u64,
+    hosts: Arc<HostBook>,
+    settings: Settings,
     stream_memory: Budget,
-    limits: Limits,
     memory: Memory,
     /// Seed of all chance, where a test must be repeatable.
     #[cfg(test)]

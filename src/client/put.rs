@@ -1,19 +1,26 @@
-//! One upload, as a program asks for it: what is wished in [`wishes`], what comes of it in [`done`].
+//! One upload, as a program asks for it: what is wished in [`wishes`] and [`travel`], what comes of it in [`done`].
 
 mod done;
+mod report;
+mod travel;
 mod wishes;
 
 use std::future::IntoFuture;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tracing::Instrument;
 
-use crate::client::Uploader;
 use crate::client::course::Course;
-use crate::client::hosts::{Inquiry, Persistence};
+use crate::client::hosts::{HostBook, Inquiry, Persistence};
 use crate::client::memory::Errand;
+use crate::client::policy::PutPolicy;
+use crate::client::secret::Secret;
+use crate::client::settings::Settings;
 use crate::client::stream::OneStream;
+use crate::client::{Uploader, no_keys};
 use crate::clock;
 use crate::engine::retry::CONTACT_BUDGET;
 use crate::error::{Error, ErrorKind};
@@ -22,9 +29,16 @@ use crate::kodo::{AccessKey, Commit};
 use crate::model::{Bucket, ObjectKey};
 use crate::source::Source;
 use crate::stop::Stop;
+use crate::telemetry::{self, Lasting};
 use crate::uploader::{self, Access, Job, Permit, UploadHosts, random_bytes};
 
+use crate::client::put::report::Log;
+
 pub use done::{Done, Verified};
+pub use report::Report;
+
+/// Longest name in a span, in characters: a key may have 750 bytes.
+const SPAN_NAME_MAX: usize = 100;
 
 /// An upload that is about to be made: `.await` it.
 #[derive(Clone, Debug)]
@@ -39,6 +53,16 @@ pub struct Put {
     metadata: Vec<(String, String)>,
     vars: Vec<(String, String)>,
     insert_only: bool,
+    policy: Option<PutPolicy>,
+    keep_last_modified: bool,
+    /// In place of the uploader's right.
+    token: Option<Secret>,
+    /// Hosts of its own.
+    endpoints: Vec<String>,
+    pub(super) settings: Settings,
+    /// The window is this call's alone.
+    has_own_window: bool,
+    hosts: Arc<HostBook>,
     listener: Listener,
     stop: Stop,
 }
@@ -57,6 +81,7 @@ pub(super) enum What {
 impl Put {
     pub(super) fn new(uploader: Uploader, bucket: String, key: String, what: What) -> Self {
         Self {
+            hosts: Arc::clone(&uploader.inner.hosts),
             uploader,
             bucket,
             key: Some(key),
@@ -66,22 +91,47 @@ impl Put {
             metadata: Vec::new(),
             vars: Vec::new(),
             insert_only: false,
+            policy: None,
+            keep_last_modified: false,
+            token: None,
+            endpoints: Vec::new(),
+            settings: Settings::default(),
+            has_own_window: false,
             listener: Listener::default(),
             stop: Stop::default(),
         }
     }
 
-    async fn run(self) -> Result<Done, Error> {
+    /// Runs it where operators see it.
+    async fn observed(self) -> Result<Done, Error> {
+        let _running = Lasting::upload();
+        let key = self.key.as_deref().map(shortened);
+        let span = tracing::info_span!("upload", bucket = shortened(&self.bucket), key);
+        let result = self.run().instrument(span).await;
+        match &result {
+            Ok(done) => {
+                telemetry::upload("done", done.size);
+                telemetry::resent(done.resent_bytes);
+            }
+            Err(error) => telemetry::upload(error.kind().as_str(), 0),
+        }
+        result
+    }
+
+    async fn run(mut self) -> Result<Done, Error> {
+        self.choose_way()?;
+        let (log, listener) = Log::beside(std::mem::take(&mut self.listener));
+        self.listener = listener;
         let bucket = Bucket::new(self.bucket.as_str())?;
         let key = self.key.as_ref().map(ObjectKey::new).transpose()?;
-        let commit = self
-            .commit(key.clone())
-            .map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))?;
+        // What cannot be said is refused before a file is opened.
+        self.commit(key.clone(), None)?;
         let stopped = interrupted("stopped before anything was sent");
         let source = or_stopped(&self.stop, stopped, self.source()).await?;
+        let commit = self.commit(key.clone(), source.modified())?;
         let size = source.expected_len().unwrap_or_default();
         let stopped = interrupted("stopped before anything was sent");
-        let access = self.uploader.access(&self.listener);
+        let access = self.access();
         let access = or_stopped(&self.stop, stopped, access).await?;
         let access_key = account(&access)?;
         // Before anything is asked of anybody: a token that does not cover this is refused here.
@@ -94,7 +144,7 @@ impl Put {
             listener: &self.listener,
             seed: self.seed()?,
         };
-        let course = Course::begin(&self.uploader.inner.hosts, inquiry);
+        let course = Course::begin(&self.hosts, inquiry);
         let stopped = interrupted("stopped before the upload had begun");
         let mut course = or_stopped(&self.stop, stopped, course).await?;
         let errand = Errand {
@@ -112,7 +162,7 @@ impl Put {
             let ended = uploader::upload(job).await;
             inner.line_book.keep(&way, &inner.line.known()).await;
             let unfinished = match ended {
-                Ok(outcome) => return Ok(self.done(outcome, source.len())),
+                Ok(outcome) => return Ok(self.done(outcome, source.len(), &log)),
                 Err(unfinished) if !unfinished.has_failed => return Err(unfinished.error),
                 Err(unfinished) => unfinished,
             };
@@ -135,6 +185,18 @@ impl Put {
         opened.map_err(|failure| Error::from_failure("open the file", failure))
     }
 
+    /// By what right it is made: its own token or policy, else what the uploader has.
+    async fn access(&self) -> Result<Access, Error> {
+        match (&self.token, &self.policy) {
+            (Some(token), _) => token.as_token().map(|token| Access::Token(Box::new(token))),
+            (None, Some(_)) => match &self.uploader.inner.credentials {
+                Some(credentials) => Ok(Access::Keys(credentials.clone())),
+                None => Err(no_keys("sign the upload's put policy")),
+            },
+            (None, None) => self.uploader.access(&self.listener).await,
+        }
+    }
+
     /// The way to where its course leads now: what the line on it carried is remembered.
     fn way(&self, course: &Course<'_>) -> String {
         let first = course.hosts.up.first();
@@ -150,7 +212,7 @@ impl Put {
         course: &mut Course<'_>,
     ) -> Result<Job, Error> {
         let inner = &self.uploader.inner;
-        let opened = inner.memory.open(errand, &inner.hosts, &self.listener);
+        let opened = inner.memory.open(errand, &self.hosts, &self.listener);
         let (recorder, checkpoint) = opened.await?;
         let checkpoint = course.take_up(checkpoint);
         let management = match &inner.credentials {
@@ -162,17 +224,20 @@ impl Put {
             commit: commit.clone(),
             source: errand.source.clone(),
             permit,
-            protocol: inner.protocol,
-            threshold: inner.threshold,
-            part_len: inner.part_len,
-            limits: inner.limits,
+            protocol: self.settings.protocol(),
+            threshold: self.settings.threshold,
+            part_len: self.settings.part_len(),
+            limits: self.settings.limits(),
             hosts: UploadHosts {
                 endpoints: course.hosts.up.clone(),
             },
             management,
             sent_elsewhere: course.sent_elsewhere,
             transport: inner.transport.clone(),
-            line: inner.line.clone(),
+            line: match self.has_own_window {
+                true => inner.line.with_lanes_of_its_own(),
+                false => inner.line.clone(),
+            },
             api: inner.api.clone(),
             recorder,
             checkpoint,
@@ -190,12 +255,17 @@ impl Put {
         size: u64,
     ) -> Result<Permit, Error> {
         let (access, now) = (access.clone(), clock::wall());
-        Permit::new(access, bucket, key, self.insert_only, size, now)
+        let own = match &self.policy {
+            Some(policy) => Some(policy.own(clock::unix_seconds(now))?),
+            None => None,
+        };
+        let permit = Permit::new(access, bucket, key, own, size, now)?;
+        Ok(permit.insert_only(self.insert_only))
     }
 
     /// How long to ask where the bucket lives: as long as an upload tries to reach anybody.
     fn persistence(&self) -> Persistence {
-        let limits = &self.uploader.inner.limits;
+        let limits = self.settings.limits();
         match limits.wait_online {
             true => Persistence::ForEver,
             false => Persistence::For(CONTACT_BUDGET.min(limits.retry_budget)),
@@ -218,8 +288,14 @@ impl IntoFuture for Put {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Box::pin(self.observed())
     }
+}
+
+/// The beginning of `name`: what a log line can bear.
+fn shortened(name: &str) -> &str {
+    let end = name.char_indices().nth(SPAN_NAME_MAX);
+    end.map_or(name, |(end, _)| &name[..end])
 }
 
 /// What `work` comes to, unless the upload is stopped before.

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use tokio::io::AsyncRead;
 
+use crate::client::Uploader;
 use crate::client::put::{Put, What};
-use crate::client::{Inner, Uploader};
 use crate::error::{Error, ErrorKind};
 use crate::kodo::BLOCK_LEN;
-use crate::source::{Source, StreamSource, Supply};
+use crate::source::{Budget, Source, StreamSource, Supply};
 use crate::uploader::Protocol;
 
 /// Memory for all streams of an uploader, unless set: room for thirty-two blocks, which is more than
@@ -130,40 +130,30 @@ impl Uploader {
 }
 
 impl Put {
-    /// Reads the stream's first block: a short stream is bytes in memory from then on.
+    /// Reads the stream's first block: a short stream is all there from then on.
     pub(super) async fn begin_stream(&self, stream: &OneStream) -> Result<Source, Error> {
         let inner = &self.uploader.inner;
-        let block_len = inner.stream_block_len();
-        check_memory(inner, block_len)?;
+        let settings = &self.settings;
+        let block_len = match settings.protocol() {
+            Protocol::V2 => settings.part_len(),
+            Protocol::Auto | Protocol::V1 => BLOCK_LEN,
+        };
+        // Where v1 is unsafe, v2 stands in for it, with its own length of parts.
+        check_memory(&inner.stream_memory, block_len.max(settings.part_len()))?;
         let supply = stream.take()?;
         let stream = StreamSource::new(supply, stream.expected, inner.stream_memory.clone());
         let fetched = stream.fetch(block_len).await;
         fetched.map_err(|failure| Error::from_failure("read the stream", failure))?;
-        Ok(match stream.whole() {
-            Some(bytes) => Source::Bytes(bytes),
-            None => Source::Stream(stream),
-        })
-    }
-}
-
-impl Inner {
-    /// How much of a stream is read at a time: a lane, as far as that is known before the upload begins.
-    fn stream_block_len(&self) -> u64 {
-        match self.protocol {
-            Protocol::V2 => self.part_len,
-            Protocol::Auto | Protocol::V1 => BLOCK_LEN,
-        }
+        Ok(Source::Stream(stream))
     }
 }
 
 /// Two parts must fit into the memory: one is read while the other is on its way.
-fn check_memory(inner: &Inner, block_len: u64) -> Result<(), Error> {
-    let total = inner.stream_memory.total();
-    // Where v1 is unsafe, v2 stands in for it, with its own length of parts.
-    let longest = block_len.max(inner.part_len);
-    if longest.saturating_mul(2) > total {
+fn check_memory(memory: &Budget, part_len: u64) -> Result<(), Error> {
+    let total = memory.total();
+    if part_len.saturating_mul(2) > total {
         let what = format!(
-            "streams with parts of {longest} bytes need memory for two of them, and {total} bytes are \
+            "streams with parts of {part_len} bytes need memory for two of them, and {total} bytes are \
              granted"
         );
         let next = "raise `stream_memory`, or make the parts shorter";

@@ -1,4 +1,5 @@
-//! Bodies that are cut again and again at one place: something on the way lets no longer ones pass.
+//! Bodies that are cut again and again at one place, or whenever they are longer than a length: something
+//! on the way lets no longer ones pass.
 
 use crate::engine::event::Moment;
 use crate::engine::plan::{PART_LEN_MIN, PARTS_MAX, Protocol, SEGMENT_LEN_MIN};
@@ -13,11 +14,25 @@ const CUTS_MIN: u32 = 3;
 /// runs ahead of what was let through, by buffers.
 const SLACK: u64 = 64 * 1024;
 
+/// How many bodies in a row that were let through whole, and broke before their answer, make a limit while
+/// shorter ones pass. Accidents break bodies on their way, not in the moment between.
+const UNANSWERED_MIN: u32 = 2;
+
+/// Buffers on the way may take all of a body that is a little too long: where it was cut does not show
+/// then. The shorter one that passes meanwhile is at least this share of it; else it says nothing.
+const PASSED_SHARE: u64 = 2;
+
 /// The last cuts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cuts {
     offset: u64,
     times: u32,
+    /// Bodies in a row that broke, while shorter ones passed and none as long as the shortest of them did.
+    broken: u32,
+    /// The shortest of them.
+    broken_len: u64,
+    /// The longest that passed meanwhile.
+    passed_len: u64,
     /// When the last one was counted.
     last: Option<Moment>,
 }
@@ -27,6 +42,11 @@ impl Cuts {
     pub(crate) fn passed(&mut self, len: u64) {
         if len >= self.offset {
             self.times = 0;
+        }
+        if len >= self.broken_len {
+            self.broken = 0;
+        } else {
+            self.passed_len = self.passed_len.max(len);
         }
     }
 
@@ -38,8 +58,8 @@ impl Cuts {
         offset: u64,
         len: u64,
     ) -> Option<u64> {
-        // Nothing was let through, or all of it and the answer lost.
-        if offset == 0 || offset >= len {
+        // Nothing was let through.
+        if offset == 0 {
             return None;
         }
         // Lanes that break together, as when an address changes, are one accident.
@@ -47,6 +67,31 @@ impl Cuts {
             return None;
         }
         self.last = Some(now);
+        if offset < len {
+            self.same_place(offset)
+        } else {
+            self.too_long(len)
+        }
+    }
+
+    /// All of it was let through, and no answer came: whether it was one too many of those that are longer
+    /// than what passes.
+    fn too_long(&mut self, len: u64) -> Option<u64> {
+        // As long a one has passed: lengths do not decide.
+        if self.broken == 0 || len <= self.passed_len {
+            (self.broken, self.broken_len, self.passed_len) = (0, len, 0);
+        }
+        self.broken += 1;
+        self.broken_len = self.broken_len.min(len);
+        let is_near = self.passed_len.saturating_mul(PASSED_SHARE) >= self.broken_len;
+        (self.broken >= UNANSWERED_MIN && is_near).then(|| {
+            self.broken = 0;
+            self.passed_len
+        })
+    }
+
+    /// Whether it was one too many at one place.
+    fn same_place(&mut self, offset: u64) -> Option<u64> {
         let is_same = self.offset.abs_diff(offset) <= SLACK.max(offset / 8);
         self.times = if is_same { self.times + 1 } else { 1 };
         self.offset = offset;

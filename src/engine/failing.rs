@@ -136,7 +136,7 @@ impl Engine {
             if may_open && !self.hosts.has_other(now, work.host) {
                 self.reach.miss();
             }
-        } else if failure.kind != K::Source {
+        } else if !failure.kind.is_of_the_source() {
             self.host_answered(work.host);
         }
     }
@@ -159,7 +159,7 @@ impl Engine {
         if is_slow {
             self.budget.meet(now);
         }
-        failure.kind != FailureKind::Source
+        !failure.kind.is_of_the_source()
             && !is_slow
             && !self.waits_online()
             && self.budget.has_no_contact(now)

@@ -78,7 +78,7 @@ pub(crate) fn verdict(failure: &Failure) -> Verdict {
         K::NoSuchUpload => Verdict::StartOver,
         K::Unauthorized => Verdict::RenewToken,
         K::BodyLimit => Verdict::Shorten,
-        K::Source => Verdict::SourceGone,
+        K::Source | K::SourceChanged => Verdict::SourceGone,
         _ => Verdict::GiveUp { again: false },
     }
 }

@@ -32,7 +32,10 @@ impl Error {
             // a source that changed nobody knows yet.
             let is_said = matches!(
                 self.kind,
-                ErrorKind::Interrupted | ErrorKind::CallbackFailed | ErrorKind::Source
+                ErrorKind::Interrupted
+                    | ErrorKind::CallbackFailed
+                    | ErrorKind::Source
+                    | ErrorKind::SourceChanged
             );
             if !is_said {
                 facts.push(fact("safe", safe(self.safe_bytes, run.size)));

@@ -43,6 +43,20 @@ pub(crate) fn size(len: u64) -> String {
     format!("{scaled:.1} {}", UNITS[unit])
 }
 
+/// `text` with its control characters escaped, so that a key cannot write on the terminal or break
+/// a line of output in two. JSON output has the exact text.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_control() {
+            shown.extend(char.escape_default());
+        } else {
+            shown.push(char);
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

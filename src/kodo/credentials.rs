@@ -83,6 +83,16 @@ impl Credentials {
         }
     }
 
+    /// Joins two keys as they are copied from the service's console; says what is wrong with one, without
+    /// repeating it.
+    pub fn from_texts(
+        access_key: impl Into<String>,
+        secret_key: impl Into<String>,
+    ) -> Result<Self, CredentialsError> {
+        let access_key = AccessKey::new(access_key)?;
+        Ok(Self::new(access_key, SecretKey::new(secret_key)?))
+    }
+
     /// `b64u(HMAC-SHA1(secret key, text))`: 28 characters.
     pub fn sign(&self, text: &[u8]) -> String {
         b64u(self.mac(text).finalize().into_bytes())

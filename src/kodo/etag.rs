@@ -4,7 +4,9 @@
 //! the same where the parts are blocks. Source: protocol reference, section 6.
 
 use std::fmt;
+use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
 use crate::kodo::encode::{b64u, b64u_decode};
@@ -24,7 +26,10 @@ const PARTS: u8 = 0x9e;
 pub type Sha1Digest = [u8; 20];
 
 /// Content's hash: 21 bytes, shown as 28 characters of URL-safe base64.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// Compares with text, too; serialised it is its text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Etag([u8; 21]);
 
 impl Etag {
@@ -89,6 +94,57 @@ impl fmt::Display for Etag {
         f.pad(&b64u(self.0))
     }
 }
+
+impl FromStr for Etag {
+    type Err = NoEtag;
+
+    fn from_str(text: &str) -> Result<Self, NoEtag> {
+        Self::parse(text).ok_or(NoEtag)
+    }
+}
+
+impl TryFrom<String> for Etag {
+    type Error = NoEtag;
+
+    fn try_from(text: String) -> Result<Self, NoEtag> {
+        text.parse()
+    }
+}
+
+impl From<Etag> for String {
+    fn from(etag: Etag) -> Self {
+        etag.to_string()
+    }
+}
+
+impl PartialEq<str> for Etag {
+    fn eq(&self, text: &str) -> bool {
+        Self::parse(text) == Some(*self)
+    }
+}
+
+impl PartialEq<&str> for Etag {
+    fn eq(&self, text: &&str) -> bool {
+        self == *text
+    }
+}
+
+impl PartialEq<String> for Etag {
+    fn eq(&self, text: &String) -> bool {
+        self == text.as_str()
+    }
+}
+
+impl PartialEq<Etag> for String {
+    fn eq(&self, etag: &Etag) -> bool {
+        etag == self.as_str()
+    }
+}
+
+/// Text that is no hash of content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no etag: it has 28 characters of URL-safe base64, of which the first ones tell its form")]
+pub struct NoEtag;
 
 impl fmt::Debug for Etag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,5 +281,20 @@ mod tests {
                 .collect();
             prop_assert_eq!(hasher.finish(), Etag::of_blocks(&blocks));
         }
+    }
+
+    /// As text and back, and beside text that is the same hash, or none.
+    #[test]
+    fn as_text() {
+        let etag = Etag::of(b"hello");
+        let text = etag.to_string();
+        assert_eq!(text.parse(), Ok(etag));
+        assert_eq!(etag, text);
+        assert_eq!(etag, text.as_str());
+        assert_ne!(etag, "Fno");
+        let json = serde_json::to_string(&etag).expect("a text");
+        assert_eq!(json, format!("\"{text}\""));
+        assert_eq!(serde_json::from_str::<Etag>(&json).ok(), Some(etag));
+        assert_eq!("".parse::<Etag>(), Err(NoEtag));
     }
 }

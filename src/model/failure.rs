@@ -108,6 +108,8 @@ pub enum FailureKind {
     TimedOut,
     /// The source could not give the bytes: see the message.
     Source,
+    /// The source has other bytes than at the beginning, or than were sent.
+    SourceChanged,
 
     // ----- an answer, but not one to believe
     /// Something that is no Kodo answered: no `X-Reqid`, an HTML page, cut JSON.
@@ -167,6 +169,13 @@ pub enum FailureKind {
     InvalidContext,
     /// Any other answer that is no success; the status says which.
     Refused,
+}
+
+impl FailureKind {
+    /// Whether the source is to blame, and nobody on the way.
+    pub fn is_of_the_source(&self) -> bool {
+        matches!(self, Self::Source | Self::SourceChanged)
+    }
 }
 
 /// `text` on one line, without control characters and without the numbers that the standard library

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -64,6 +65,12 @@ impl FileSource {
     /// Its times and numbers when it was opened.
     pub(crate) fn facts(&self) -> Facts {
         self.identity.facts()
+    }
+
+    /// When it was last changed before it was opened; none before 1970, which no HTTP date can say.
+    pub(crate) fn modified(&self) -> Option<SystemTime> {
+        let since = u64::try_from(self.identity.facts().mtime_ns).ok()?;
+        Some(SystemTime::UNIX_EPOCH + Duration::from_nanos(since))
     }
 
     /// Where it was opened.
@@ -178,7 +185,7 @@ impl FileSource {
 /// The failure of a source, a file or not, that changed.
 pub(super) fn changed(how: &str, what: &str) -> Failure {
     Failure::new(
-        FailureKind::Source,
+        FailureKind::SourceChanged,
         format!("the file changed while it was being uploaded: {how}: {what}"),
     )
 }

@@ -12,6 +12,7 @@ mod stream;
 mod tests;
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -46,6 +47,14 @@ impl Source {
             Self::File(file) => file.len(),
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Stream(stream) => stream.len(),
+        }
+    }
+
+    /// When it was last changed, if it is a file.
+    pub(crate) fn modified(&self) -> Option<SystemTime> {
+        match self {
+            Self::File(file) => file.modified(),
+            Self::Bytes(_) | Self::Stream(_) => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Buffers that are used again: a fresh one for every piece would be filled with zeros first, which
-//! costs a fifteenth of what hashing costs.
+//! costs a fifteenth of what hashing costs; and what is given back to an allocator in large pieces is not
+//! always given back to the system.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,14 +8,21 @@ use bytes::Bytes;
 
 use crate::source::span::PIECE_LEN;
 
-/// Buffers kept for the next piece. As many are in use at once as there are lanes in flight, and
-/// twice that while one piece is read and the one before it is sent; what is kept bounds the memory.
+/// Buffers that a file keeps for its next piece. As many are in use at once as there are lanes in flight,
+/// and twice that while one piece is read and the one before it is sent; what is kept bounds the memory.
 const KEPT_MAX: usize = 8;
 
 /// Buffers of one piece each.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Pool {
     kept: Arc<Mutex<Vec<Box<[u8]>>>>,
+    kept_max: usize,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self::keeping(KEPT_MAX)
+    }
 }
 
 /// A buffer that goes back to its pool when nobody needs its bytes any more.
@@ -26,6 +34,14 @@ pub(super) struct Buffer {
 }
 
 impl Pool {
+    /// One that keeps so many buffers at most.
+    pub(super) fn keeping(kept_max: usize) -> Self {
+        Self {
+            kept: Arc::default(),
+            kept_max,
+        }
+    }
+
     /// A buffer for `len` bytes, a piece at most. What it holds is left over from others.
     pub(super) fn take(&self, len: usize) -> Buffer {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,6 +60,11 @@ impl Buffer {
     /// Where to write.
     pub(super) fn as_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.len]
+    }
+
+    /// Cuts it after `len` bytes, which must be there.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
     }
 
     /// What was written, shared.
@@ -65,7 +86,7 @@ impl Drop for Buffer {
             .kept
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT_MAX {
+        if kept.len() < self.pool.kept_max {
             kept.push(std::mem::take(&mut self.bytes));
         }
     }

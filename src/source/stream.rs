@@ -8,15 +8,20 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::model::{ByteSpan, Failure, FailureKind, Remedy};
+use crate::source::pool::{Buffer, Pool};
+use crate::source::span::PIECE_LEN;
 
 /// Whatever a stream of the user's fails with.
 pub(crate) type StreamError = Box<dyn Error + Send + Sync>;
+
+/// [`PIECE_LEN`] as a length in memory; it fits any.
+const PIECE: usize = PIECE_LEN as usize;
 
 /// Bytes that somebody else supplies.
 pub(crate) enum Supply {
@@ -31,6 +36,8 @@ pub(crate) enum Supply {
 pub(crate) struct Budget {
     free: Arc<Semaphore>,
     total: u32,
+    /// Keeps all that it ever grants: what a service needed once, it needs again.
+    pool: Pool,
 }
 
 /// What [`StreamSource::fetch`] brought.
@@ -61,8 +68,10 @@ struct Held {
 /// A block that has come.
 #[derive(Debug)]
 struct HeldBlock {
-    bytes: Bytes,
-    /// How many of them are not needed any more.
+    /// All but the last are [`PIECE_LEN`] bytes long.
+    pieces: Vec<Bytes>,
+    len: u64,
+    /// How many of its bytes are not needed any more.
     let_go: u64,
 }
 
@@ -74,24 +83,67 @@ struct Intake {
     filling: Option<Block>,
 }
 
-/// A block, and the memory that it was granted.
+/// A block that is being read, and the memory that it was granted.
 struct Block {
-    bytes: BytesMut,
-    /// Given back when the last who holds the bytes is gone.
+    pieces: Vec<Buffer>,
+    /// Bytes in it; all pieces but the last are full.
+    len: usize,
     grant: OwnedSemaphorePermit,
 }
 
-impl Block {
-    /// Gives back what the stream's end left empty.
-    fn give_back(&mut self) {
-        let surplus = self.grant.num_permits().saturating_sub(self.bytes.len());
-        drop(self.grant.split(surplus));
+/// A piece, and its part in the grant: given back when the last who holds the block's bytes is gone.
+struct Piece {
+    buffer: Buffer,
+    _grant: Arc<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.as_ref()
     }
 }
 
-impl AsRef<[u8]> for Block {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+impl Block {
+    /// Where the next bytes go: `most` of them at most.
+    fn room(&mut self, most: usize, pool: &Pool) -> &mut [u8] {
+        let filled = self.len % PIECE;
+        if self.len == self.pieces.len() * PIECE {
+            self.pieces.push(pool.take(PIECE));
+        }
+        let room = self.pieces.last_mut().map(Buffer::as_mut);
+        let room = room
+            .unwrap_or_default()
+            .get_mut(filled..)
+            .unwrap_or_default();
+        let len = room.len().min(most);
+        &mut room[..len]
+    }
+
+    /// Its pieces, shared. What the stream's end left empty is given back.
+    fn freeze(mut self) -> HeldBlock {
+        self.pieces.truncate(self.len.div_ceil(PIECE));
+        let needed = self.pieces.len() * PIECE;
+        drop(
+            self.grant
+                .split(self.grant.num_permits().saturating_sub(needed)),
+        );
+        if let Some(last) = self.pieces.last_mut()
+            && !self.len.is_multiple_of(PIECE)
+        {
+            last.truncate(self.len % PIECE);
+        }
+        let grant = Arc::new(self.grant);
+        let share = |buffer| {
+            Bytes::from_owner(Piece {
+                buffer,
+                _grant: Arc::clone(&grant),
+            })
+        };
+        HeldBlock {
+            pieces: self.pieces.into_iter().map(share).collect(),
+            len: self.len as u64,
+            let_go: 0,
+        }
     }
 }
 
@@ -103,6 +155,7 @@ impl Budget {
             // A semaphore holds more than any u32.
             free: Arc::new(Semaphore::new(total as usize)),
             total,
+            pool: Pool::keeping(usize::try_from(bytes / PIECE_LEN).unwrap_or(usize::MAX)),
         }
     }
 
@@ -111,8 +164,9 @@ impl Budget {
         u64::from(self.total)
     }
 
-    /// Waits for `bytes` of it, a block at most. Those who came first are served first.
+    /// Waits for `bytes` of it, a block at most, in whole pieces. Those who came first are served first.
     async fn grant(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Failure> {
+        let bytes = bytes.next_multiple_of(PIECE_LEN);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.total);
         let free = Arc::clone(&self.free);
         let granted = free.acquire_many_owned(bytes).await;
@@ -151,14 +205,11 @@ impl StreamSource {
         self.held().has_ended
     }
 
-    /// All of it, where it has ended and is one block at most.
-    pub(crate) fn whole(&self) -> Option<Bytes> {
+    /// Whether bytes of it are gone.
+    pub(crate) fn has_let_go(&self) -> bool {
         let held = self.held();
-        match (held.has_ended, held.blocks.len()) {
-            (true, 0) => Some(Bytes::new()),
-            (true, 1) => held.blocks.get(&0).map(|block| block.bytes.clone()),
-            _ => None,
-        }
+        let there: u64 = held.blocks.values().map(|block| block.len).sum();
+        there < held.len
     }
 
     /// Gets `len` bytes more, fewer only where the stream ends. Waits for memory first, then for the
@@ -180,25 +231,24 @@ impl StreamSource {
         if intake.filling.is_none() {
             let grant = self.budget.grant(wanted).await?;
             intake.filling = Some(Block {
-                // Pages that nothing is written to cost nothing.
-                bytes: BytesMut::with_capacity(usize::try_from(wanted).unwrap_or(0)),
+                pieces: Vec::new(),
+                len: 0,
                 grant,
             });
         }
-        let filled = intake.fill(begins, wanted).await;
+        let filled = intake.fill(begins, wanted, &self.budget.pool).await;
         let has_ended = filled.inspect_err(|_| intake.filling = None)?;
-        let Some(mut block) = intake.filling.take() else {
+        let Some(block) = intake.filling.take() else {
             return Err(failure(
                 "haul made a mistake: a block is missing".to_owned(),
             ));
         };
         let fetched = Fetched {
-            len: block.bytes.len() as u64,
+            len: block.len as u64,
             is_last: has_ended,
         };
         self.check_length(begins + fetched.len, has_ended)?;
-        block.give_back();
-        self.keep(begins, block, has_ended);
+        self.keep(begins, block.freeze(), has_ended);
         Ok(fetched)
     }
 
@@ -206,10 +256,12 @@ impl StreamSource {
     pub(super) fn read(&self, span: ByteSpan) -> Result<Bytes, Failure> {
         let held = self.held();
         let block = held.blocks.range(..=span.offset).next_back();
-        let found = block.and_then(|(begins, HeldBlock { bytes, .. })| {
-            let from = usize::try_from(span.offset - begins).ok()?;
+        let found = block.and_then(|(begins, block)| {
+            let at = usize::try_from(span.offset - begins).ok()?;
+            let piece = block.pieces.get(at / PIECE)?;
+            let from = at % PIECE;
             let to = from.saturating_add(usize::try_from(span.len).ok()?);
-            (from < bytes.len()).then(|| bytes.slice(from..to.min(bytes.len())))
+            (from < piece.len()).then(|| piece.slice(from..to.min(piece.len())))
         });
         found.ok_or_else(gone)
     }
@@ -218,21 +270,19 @@ impl StreamSource {
     pub(crate) fn let_go(&self, span: ByteSpan) {
         let mut held = self.held();
         held.blocks.retain(|begins, block| {
-            let len = block.bytes.len() as u64;
+            let len = block.len;
             let from = span.offset.max(*begins);
             block.let_go += span.end().min(begins + len).saturating_sub(from);
             block.let_go < len
         });
     }
 
-    fn keep(&self, begins: u64, block: Block, has_ended: bool) {
-        let len = block.bytes.len() as u64;
+    fn keep(&self, begins: u64, block: HeldBlock, has_ended: bool) {
         let mut held = self.held();
-        held.len = begins + len;
+        held.len = begins + block.len;
         held.has_ended = has_ended;
-        if len > 0 {
-            let bytes = Bytes::from_owner(block);
-            held.blocks.insert(begins, HeldBlock { bytes, let_go: 0 });
+        if block.len > 0 {
+            held.blocks.insert(begins, block);
         }
     }
 
@@ -267,46 +317,41 @@ impl fmt::Debug for StreamSource {
 
 impl Intake {
     /// Fills the block up to `wanted` bytes; whether the stream has ended.
-    async fn fill(&mut self, begins: u64, wanted: u64) -> Result<bool, Failure> {
+    async fn fill(&mut self, begins: u64, wanted: u64, pool: &Pool) -> Result<bool, Failure> {
         let Some(block) = &mut self.filling else {
             return Ok(false);
         };
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        loop {
-            let room = wanted.saturating_sub(block.bytes.len());
-            if room == 0 {
-                return Ok(false);
-            }
-            let taken = room.min(self.rest.len());
-            block.bytes.extend_from_slice(&self.rest[..taken]);
-            self.rest.advance(taken);
+        while block.len < wanted {
+            let room = block.room(wanted - block.len, pool);
+            let taken = room.len().min(self.rest.len());
             if taken > 0 {
+                room[..taken].copy_from_slice(&self.rest.split_to(taken));
+                block.len += taken;
                 continue;
             }
-            let more = AssertUnwindSafe(self.supply.more(&mut block.bytes, room));
-            let came = match more.catch_unwind().await {
-                Ok(came) => came,
-                Err(_) => Err("it panicked".into()),
-            };
+            let more = AssertUnwindSafe(self.supply.more(room)).catch_unwind();
+            let came = more.await.unwrap_or_else(|_| Err("it panicked".into()));
             match came {
-                Ok(More::Read) => {}
+                Ok(More::Read(len)) => block.len += len,
                 Ok(More::Rest(bytes)) => self.rest = bytes,
                 Ok(More::End) => return Ok(true),
                 Err(why) => {
-                    let at = begins + block.bytes.len() as u64;
+                    let at = begins + block.len as u64;
                     return Err(failure(format!(
                         "the stream failed after {at} bytes: {why}"
                     )));
                 }
             }
         }
+        Ok(false)
     }
 }
 
 /// What a supply gave.
 enum More {
-    /// Bytes, read into the buffer.
-    Read,
+    /// So many bytes, read into the room.
+    Read(usize),
     /// Bytes, still to be put there.
     Rest(Bytes),
     /// Nothing more.
@@ -314,14 +359,13 @@ enum More {
 }
 
 impl Supply {
-    /// Gets more: into `buffer`, `room` bytes at most, or in a piece of its own.
-    async fn more(&mut self, buffer: &mut BytesMut, room: usize) -> Result<More, StreamError> {
+    /// Gets more: into `room`, which is not empty, or in a piece of its own.
+    async fn more(&mut self, room: &mut [u8]) -> Result<More, StreamError> {
         match self {
-            Self::Reader(reader) => {
-                let mut limited = bytes::BufMut::limit(buffer, room);
-                let read = reader.read_buf(&mut limited).await?;
-                Ok(if read == 0 { More::End } else { More::Read })
-            }
+            Self::Reader(reader) => match reader.read(room).await? {
+                0 => Ok(More::End),
+                len => Ok(More::Read(len)),
+            },
             Self::Stream(stream) => match stream.next().await {
                 None => Ok(More::End),
                 Some(bytes) => Ok(More::Rest(bytes?)),

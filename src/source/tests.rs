@@ -133,7 +133,7 @@ async fn changes_are_noticed() {
             }
         }
         let failure = noticed.expect(story);
-        assert_eq!(failure.kind, FailureKind::Source, "{story}");
+        assert_eq!(failure.kind, FailureKind::SourceChanged, "{story}");
         assert!(failure.message.contains(expected), "{story}: {failure}");
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::clock;
 use crate::model::{Endpoint, Failure, FailureKind, cause, chain};
 use crate::network::Proxy;
+use crate::telemetry::Lasting;
 use crate::transport::body::OutgoingBody;
 use crate::transport::flight::Boarding;
 use crate::transport::limit::{Limited, Limiter};
@@ -33,6 +34,9 @@ const SLOW_TIME: Duration = Duration::from_secs(1);
 /// for must not go on using the line. Dropped between requests it says goodbye.
 pub(crate) struct Connection {
     sender: http1::SendRequest<OutgoingBody>,
+    _open: Lasting,
+    /// While it waits for a request.
+    resting: Option<Lasting>,
     driver: JoinHandle<()>,
     gauge: Arc<dyn Gauge>,
     written: Arc<AtomicU64>,
@@ -77,6 +81,8 @@ impl Connection {
         });
         Ok(Self {
             sender,
+            _open: Lasting::open_connection(),
+            resting: None,
             driver,
             gauge: wire.gauge,
             written,
@@ -89,6 +95,11 @@ impl Connection {
             pace_bytes_per_s: 0,
             carried_for: Duration::ZERO,
         })
+    }
+
+    /// It waits for a request, or does not any more.
+    pub(crate) fn set_resting(&mut self, rests: bool) {
+        self.resting = rests.then(Lasting::idle_connection);
     }
 
     /// What a request that takes it is told of it.

@@ -50,8 +50,9 @@ struct Kept {
 }
 
 impl Kept {
-    fn push(&mut self, connection: Connection) {
+    fn push(&mut self, mut connection: Connection) {
         if self.connections.len() < IDLE_MAX {
+            connection.set_resting(true);
             self.connections.push(connection);
         }
     }
@@ -81,6 +82,7 @@ impl Idle {
         };
         loop {
             let mut connection = best(&mut self.lock().get_mut(endpoint)?.connections)?;
+            connection.set_resting(false);
             let rested = connection.idle().unwrap_or_default();
             if rested > IDLE_TIME_MAX {
                 continue;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::telemetry;
 use crate::transport::limit::Limited;
 
 /// A connection's bytes, above any encryption.
@@ -39,6 +40,7 @@ impl Metered {
         match written {
             Poll::Ready(Ok(len)) => {
                 self.written.fetch_add(len as u64, Ordering::Relaxed);
+                telemetry::sent(len as u64);
                 Poll::Ready(Ok(len))
             }
             Poll::Ready(Err(error)) => {

@@ -31,6 +31,34 @@ pub(crate) enum Access {
     Provider(TokenProvider, Box<UploadToken>),
 }
 
+/// A put policy that the caller wrote, for the keys to sign.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnPolicy {
+    /// Its deadline does not count.
+    pub(crate) policy: PutPolicy,
+    /// How long its tokens live; none for what the upload needs.
+    pub(crate) life: Option<Life>,
+}
+
+/// How long a token lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// So long from the moment of signing.
+    For(Duration),
+    /// Until this second, Unix time.
+    Until(u64),
+}
+
+impl Life {
+    /// The last second of a token that is signed `now`; both in Unix time.
+    pub(crate) fn end(self, now: u64) -> u64 {
+        match self {
+            Self::For(life) => now.saturating_add(life.as_secs()),
+            Self::Until(end) => end,
+        }
+    }
+}
+
 /// A clock is called wrong from this difference on: the service allows 15 minutes, and a slow answer
 /// alone makes seconds.
 const CLOCK_OFFSET_MIN_S: i64 = 60;
@@ -42,11 +70,11 @@ const CLOCK_OFFSET_MAX_S: i64 = 10 * 365 * 24 * 60 * 60;
 #[derive(Debug)]
 pub(crate) struct Permit {
     access: Access,
-    scope: Scope,
-    insert_only: bool,
+    /// What keys sign, but for its deadline; with a token, what that permits.
+    policy: PutPolicy,
     /// The service names the object.
     names_no_key: bool,
-    life: Duration,
+    life: Life,
     /// The service's clock minus ours by its last answer, in seconds.
     heard_offset_s: AtomicI64,
     /// The same as applied to tokens: 0 until a token was refused.
@@ -56,33 +84,57 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// The permit for `key` in `bucket`; refuses what a ready token does not cover.
+    /// The permit for an upload of `len` bytes to `key` in `bucket`; refuses what a ready token, or the
+    /// caller's `own` policy for the keys to sign, does not cover.
     pub(crate) fn new(
         access: Access,
         bucket: &Bucket,
         key: Option<&ObjectKey>,
-        insert_only: bool,
+        own: Option<OwnPolicy>,
         len: u64,
         now: SystemTime,
     ) -> Result<Self, Error> {
-        if let Access::Token(token) | Access::Provider(_, token) = &access {
-            check_token(token, bucket, key, now)?;
-        }
-        let scope = match key {
-            Some(key) => Scope::Key(bucket.clone(), key.clone()),
-            None => Scope::Bucket(bucket.clone()),
-        };
         let life = (len / SLOWEST_LINE).saturating_mul(TOKEN_LIFE_FACTOR);
+        let mut life = Life::For(Duration::from_secs(life.max(TOKEN_LIFE_MIN)));
+        let policy = match (&access, own) {
+            (Access::Token(token) | Access::Provider(_, token), None) => {
+                let policy = token.policy();
+                check_policy(policy, "upload token", bucket, key)?;
+                check_deadline(policy.deadline, now)?;
+                policy.clone()
+            }
+            (Access::Token(_) | Access::Provider(..), Some(_)) => return Err(signed_elsewhere()),
+            (Access::Keys(_), Some(own)) => {
+                check_policy(&own.policy, "put policy", bucket, key)?;
+                life = own.life.unwrap_or(life);
+                check_deadline(life.end(clock::unix_seconds(now)), now)?;
+                own.policy
+            }
+            (Access::Keys(_), None) => {
+                let scope = match key {
+                    Some(key) => Scope::Key(bucket.clone(), key.clone()),
+                    None => Scope::Bucket(bucket.clone()),
+                };
+                PutPolicy::new(scope, 0)
+            }
+        };
         Ok(Self {
             access,
-            scope,
-            insert_only,
+            policy,
             names_no_key: key.is_none(),
-            life: Duration::from_secs(life.max(TOKEN_LIFE_MIN)),
+            life,
             heard_offset_s: AtomicI64::new(0),
             offset_s: AtomicI64::new(0),
             renewed: Mutex::default(),
         })
+    }
+
+    /// The same, without a right to replace an object of other content. A ready token is what it is.
+    pub(crate) fn insert_only(mut self, insert_only: bool) -> Self {
+        if let Access::Keys(_) = &self.access {
+            self.policy.insert_only |= insert_only;
+        }
+        self
     }
 
     /// Takes note of the service's clock.
@@ -135,28 +187,19 @@ impl Permit {
 
     /// Whether a repeated commit can be seen: by its refusal, or by what it does.
     pub(crate) fn repeat_shows(&self) -> bool {
-        let refused = match &self.access {
-            Access::Keys(_) => false,
-            Access::Token(token) | Access::Provider(_, token) => token.policy().force_insert_only,
-        };
-        refused || self.repeat_acts()
+        self.policy.force_insert_only || self.repeat_acts()
     }
 
     /// Whether a repeated commit does something twice: a callback, a job that the service starts and
     /// bills, a second object.
     pub(crate) fn repeat_acts(&self) -> bool {
-        match &self.access {
-            Access::Keys(_) => false,
-            Access::Token(token) | Access::Provider(_, token) => {
-                let policy = token.policy();
-                // With a name that the service makes, a second commit may make a second object.
-                policy.callback_url.is_some()
-                    || policy.persistent_ops.is_some()
-                    || policy.persistent_workflow_template_id.is_some()
-                    || policy.async_ops.is_some()
-                    || (policy.save_key.is_some() && (self.names_no_key || policy.force_save_key))
-            }
-        }
+        let policy = &self.policy;
+        // With a name that the service makes, a second commit may make a second object.
+        policy.callback_url.is_some()
+            || policy.persistent_ops.is_some()
+            || policy.persistent_workflow_template_id.is_some()
+            || policy.async_ops.is_some()
+            || (policy.save_key.is_some() && (self.names_no_key || policy.force_save_key))
     }
 
     /// The token for a request sent `now`.
@@ -170,9 +213,8 @@ impl Permit {
             Access::Keys(credentials) => {
                 let offset_s = self.offset_s.load(Ordering::Relaxed);
                 let now = clock::unix_seconds(now).saturating_add_signed(offset_s);
-                let deadline = now.saturating_add(self.life.as_secs());
-                let mut policy = PutPolicy::new(self.scope.clone(), deadline);
-                policy.insert_only = self.insert_only;
+                let mut policy = self.policy.clone();
+                policy.deadline = self.life.end(now);
                 UploadToken::sign(credentials, &policy)
             }
         }
@@ -180,73 +222,70 @@ impl Permit {
 
     /// What the answer to the commit looks like.
     pub(crate) fn answer_form(&self) -> AnswerForm {
-        match &self.access {
-            Access::Keys(_) => AnswerForm::HashAndKey,
-            Access::Token(token) | Access::Provider(_, token) => AnswerForm::of(token.policy()),
-        }
+        AnswerForm::of(&self.policy)
     }
 
-    /// Whether the policy names the object, whatever the client says.
+    /// Whether the object gets another key than the client says: the policy or a callback names it.
     pub(crate) fn may_rename(&self) -> bool {
-        match &self.access {
-            Access::Keys(_) => false,
-            Access::Token(token) | Access::Provider(_, token) => token.policy().force_save_key,
-        }
+        self.policy.force_save_key || self.policy.callback_fetch_key
     }
 
     /// Whether v1 would replace an object that form and v2 would not (protocol reference, 7.2).
     pub(crate) fn v1_would_overwrite(&self) -> bool {
-        match &self.access {
-            Access::Keys(_) => matches!(self.scope, Scope::Bucket(_)) && !self.insert_only,
-            Access::Token(token) | Access::Provider(_, token) => {
-                let policy = token.policy();
-                matches!(policy.scope, Scope::Bucket(_))
-                    && !policy.insert_only
-                    && !policy.force_insert_only
-            }
-        }
+        let policy = &self.policy;
+        matches!(policy.scope, Scope::Bucket(_)) && !policy.insert_only && !policy.force_insert_only
     }
 }
 
-/// A ready token must be for this bucket and key, and not have expired.
-fn check_token(
-    token: &UploadToken,
+/// A policy must be for this bucket and key; `what` carries it.
+fn check_policy(
+    policy: &PutPolicy,
+    what: &str,
     bucket: &Bucket,
     key: Option<&ObjectKey>,
-    now: SystemTime,
 ) -> Result<(), Error> {
-    let policy = token.policy();
     if policy.scope.bucket() != bucket {
+        let theirs = policy.scope.bucket();
         return Err(Error::new(
             ErrorKind::Config,
-            format!(
-                "the upload token is for bucket `{}`, and the destination is in `{bucket}`",
-                policy.scope.bucket()
-            ),
+            format!("the {what} is for bucket `{theirs}`, and the destination is in `{bucket}`"),
         )
-        .next("use a token for this bucket, or another destination"));
+        .next(format!(
+            "use a {what} for this bucket, or another destination"
+        )));
     }
-    let now = clock::unix_seconds(now);
-    if policy.deadline < now {
-        return Err(Error::new(
-            ErrorKind::Unauthorized,
-            format!(
-                "the upload token expired {} seconds ago",
-                now - policy.deadline
-            ),
-        )
-        .next("get a fresh upload token"));
-    }
-    if !policy.allows_key(key) {
+    // A name of the policy's own making goes before ours: the service judges that one.
+    if !policy.force_save_key && !policy.allows_key(key) {
         let scope = policy.scope.text();
         let named = key.map_or_else(|| "no key".to_owned(), |key| format!("`{key}`"));
         return Err(Error::new(
             ErrorKind::Forbidden,
-            format!("the upload token is for `{scope}`, and the upload names {named}"),
+            format!("the {what} is for `{scope}`, and the upload names {named}"),
         )
-        .next("choose a key that the token allows, or get another token"));
+        .next(format!(
+            "choose a key that the {what} allows, or get another {what}"
+        )));
     }
     Ok(())
+}
+
+/// A token must not have expired.
+fn check_deadline(deadline: u64, now: SystemTime) -> Result<(), Error> {
+    let now = clock::unix_seconds(now);
+    if deadline >= now {
+        return Ok(());
+    }
+    let what = format!("the upload token expired {} seconds ago", now - deadline);
+    Err(Error::new(ErrorKind::Unauthorized, what).next("get a fresh upload token"))
+}
+
+/// A ready token holds its policy: another one would be said in vain.
+fn signed_elsewhere() -> Error {
+    Error::new(
+        ErrorKind::Config,
+        "the upload has a put policy, and a token that somebody else signed",
+    )
+    .next("have the policy signed by whoever signs the token, or set keys")
 }
 
 #[cfg(test)]
@@ -269,7 +308,8 @@ mod tests {
         let key = ObjectKey::new("k").unwrap();
         for (len, life) in [(0, 3600), (8_000_000, 3600), (80_000_000, 30_000)] {
             let access = Access::Keys(keys());
-            let permit = Permit::new(access, &bucket, Some(&key), true, len, at(0)).unwrap();
+            let permit = Permit::new(access, &bucket, Some(&key), None, len, at(0)).unwrap();
+            let permit = permit.insert_only(true);
             let token = permit.token(at(1000));
             assert_eq!(token.policy().deadline, 1000 + life, "{len}");
             assert_eq!(token.policy().scope.text(), "b:k");
@@ -293,8 +333,84 @@ mod tests {
             let bucket = Bucket::new(bucket).unwrap();
             let key = key.map(|key| ObjectKey::new(key).unwrap());
             let access = Access::Token(Box::new(token.clone()));
-            let permit = Permit::new(access, &bucket, key.as_ref(), false, 1, at(now));
+            let permit = Permit::new(access, &bucket, key.as_ref(), None, 1, at(now));
             assert_eq!(permit.err().map(|error| error.kind()), expected);
         }
+    }
+
+    /// A policy of the caller's own: what it may be for, how long its tokens live, and what follows from
+    /// it for a repeated commit.
+    #[test]
+    fn own_policies() {
+        let bucket = Bucket::new("b").unwrap();
+        let policy = |change: fn(&mut PutPolicy)| {
+            let prefix = Scope::Prefix(Bucket::new("b").unwrap(), "p/".to_owned());
+            let mut policy = PutPolicy::new(prefix, 0);
+            change(&mut policy);
+            policy
+        };
+        let plain = policy(|_| ());
+        let fine = Ok((1000 + 3600, false, false));
+        let rows = [
+            ("plain", "p/k", plain.clone(), None, fine),
+            (
+                "a life",
+                "p/k",
+                plain.clone(),
+                Some(Life::For(Duration::from_secs(9))),
+                Ok((1009, false, false)),
+            ),
+            (
+                "an end",
+                "p/k",
+                plain.clone(),
+                Some(Life::Until(1000)),
+                Ok((1000, false, false)),
+            ),
+            (
+                "is over",
+                "p/k",
+                plain.clone(),
+                Some(Life::Until(999)),
+                Err(ErrorKind::Unauthorized),
+            ),
+            ("another key", "k", plain, None, Err(ErrorKind::Forbidden)),
+            (
+                "a callback",
+                "p/k",
+                policy(|it| it.callback_url = Some("c".to_owned())),
+                None,
+                Ok((4600, true, false)),
+            ),
+            (
+                "another name",
+                "mine",
+                policy(|it| (it.force_save_key, it.save_key) = (true, Some("s".to_owned()))),
+                None,
+                Ok((4600, true, true)),
+            ),
+        ];
+        for (story, key, policy, life, expected) in rows {
+            let key = ObjectKey::new(key).unwrap();
+            let own = Some(OwnPolicy { policy, life });
+            let access = Access::Keys(keys());
+            let permit = Permit::new(access, &bucket, Some(&key), own, 1, at(1000));
+            let seen = permit.map(|permit| {
+                let deadline = permit.token(at(1000)).policy().deadline;
+                (deadline, permit.repeat_acts(), permit.may_rename())
+            });
+            assert_eq!(seen.map_err(|error| error.kind()), expected, "{story}");
+        }
+        let token = UploadToken::sign(
+            &keys(),
+            &PutPolicy::new(Scope::Bucket(bucket.clone()), 1000),
+        );
+        let own = OwnPolicy {
+            policy: policy(|_| ()),
+            life: None,
+        };
+        let access = Access::Token(Box::new(token));
+        let both = Permit::new(access, &bucket, None, Some(own), 1, at(0));
+        assert_eq!(both.unwrap_err().kind(), ErrorKind::Config);
     }
 }

@@ -6,6 +6,7 @@ use crate::engine::plan::Protocol;
 use crate::events::{Attempt, Event};
 use crate::kodo::failure;
 use crate::model::{Answer, Failure, Request};
+use crate::telemetry::{self, Ended};
 use crate::transport::{Flight, Reuse, SourceStream, Stale, Unanswered};
 use crate::uploader::effects::{Executor, bug};
 
@@ -139,6 +140,12 @@ impl Executor {
         let Some(trace) = flying.flight.trace() else {
             return;
         };
+        telemetry::attempt(&Ended {
+            operation: flying.operation,
+            status,
+            failure: failure.as_ref().map(|failure| &failure.kind),
+            took: trace.connecting + trace.sending + trace.answering,
+        });
         self.meter.tell(&Event::Attempt(Attempt {
             operation: flying.operation,
             trace,

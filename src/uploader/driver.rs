@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
+use tracing::{Instrument, Span};
 
 use crate::clock;
 use crate::engine::Engine;
@@ -45,6 +46,8 @@ struct Finished {
 #[derive(Default)]
 struct Work {
     running: FuturesUnordered<Running>,
+    /// Of lanes that are not complete.
+    lanes: HashMap<u64, Span>,
     attempts: HashMap<AttemptId, UnderWay>,
 }
 
@@ -180,6 +183,7 @@ impl Work {
         let attempt = attempt_of(&effect);
         let executor = Arc::clone(executor);
         let flying = Flying::of(&effect);
+        let span = self.span(&effect, flying.operation);
         let watched = flying.clone();
         let carried_out = async move { executor.carry_out(effect, flying).await };
         let Some(attempt) = attempt else {
@@ -194,6 +198,7 @@ impl Work {
         };
         let (abort, registration) = AbortHandle::new_pair();
         let flying = watched;
+        let carried_out = carried_out.instrument(span);
         self.attempts.insert(attempt, UnderWay { abort, flying });
         let abortable = Abortable::new(carried_out, registration);
         self.running.push(Box::pin(async move {
@@ -203,6 +208,29 @@ impl Work {
                 events,
             })
         }));
+    }
+
+    /// Where an attempt's work is seen: within its lane, if it has one.
+    fn span(&mut self, effect: &Effect, operation: &'static str) -> Span {
+        let Effect::Send {
+            lane,
+            lane_span,
+            span,
+            ..
+        } = effect
+        else {
+            return tracing::debug_span!("attempt", operation);
+        };
+        let entry = self.lanes.entry(*lane);
+        let of_lane = entry
+            .or_insert_with(|| tracing::debug_span!("lane", number = lane))
+            .clone();
+        if span.end() == lane_span.end() {
+            // Its last segment; should that go again, the lane is seen a second time.
+            self.lanes.remove(lane);
+        }
+        let (offset, len) = (span.offset, span.len);
+        tracing::debug_span!(parent: &of_lane, "attempt", operation, offset, len)
     }
 
     /// Drops the attempt's future, and with it the connection it uses.

@@ -12,6 +12,7 @@ use crate::engine::event::{Lesson, Moment};
 use crate::engine::pace::{LANES_MAX, Look, Pace};
 use crate::engine::plan::Known;
 use crate::model::Endpoint;
+use crate::telemetry;
 
 /// Lessons that are kept for uploads which have not heard them yet.
 const LESSONS_MAX: usize = 256;
@@ -22,7 +23,11 @@ const FIXED_LANES_MAX: usize = 64;
 
 /// The line. Cloning shares it.
 #[derive(Clone, Debug)]
-pub(crate) struct Line(Arc<Mutex<State>>);
+pub(crate) struct Line {
+    shared: Arc<Mutex<State>>,
+    /// Whoever holds this one has a number of lanes of its own.
+    is_own: bool,
+}
 
 #[derive(Debug)]
 struct State {
@@ -71,7 +76,7 @@ impl Drop for Turn {
 impl Line {
     /// A line of which nothing is known. `is_fixed`: how many lanes an upload has is a setting.
     pub(crate) fn new(is_fixed: bool) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let shared = Arc::new(Mutex::new(State {
             began: clock::instant(),
             pace: Pace::new(),
             is_fixed,
@@ -82,14 +87,27 @@ impl Line {
             frozen: HashMap::new(),
             quiet_until: None,
             body_limit: None,
-        })))
+        }));
+        Self {
+            shared,
+            is_own: false,
+        }
+    }
+
+    /// The same line, for an upload that says how many lanes it has.
+    pub(crate) fn with_lanes_of_its_own(&self) -> Self {
+        Self {
+            is_own: true,
+            ..self.clone()
+        }
     }
 
     /// Waits for a turn. Those who came first go first, so that of many uploads none starves.
     pub(crate) async fn turn(&self) -> Turn {
         let waiting = {
             let mut state = self.state();
-            if state.in_use < state.lanes() && state.waiting.is_empty() {
+            let is_free = state.in_use < state.lanes() && state.waiting.is_empty();
+            if is_free || (self.is_own && state.in_use < FIXED_LANES_MAX) {
                 state.in_use += 1;
                 return Turn(self.clone());
             }
@@ -106,7 +124,7 @@ impl Line {
     /// How many lanes the line is worth now; none where a setting says it.
     pub(crate) fn window(&self) -> Option<usize> {
         let state = self.state();
-        (!state.is_fixed).then(|| state.pace.lanes())
+        (!state.is_fixed && !self.is_own).then(|| state.pace.lanes())
     }
 
     /// What it was last time, for as long as nothing better is known.
@@ -123,7 +141,7 @@ impl Line {
         let state = self.state();
         Known {
             pace_bytes_per_s: state.pace.bytes_per_s(),
-            lanes: (!state.is_fixed).then(|| state.pace.lanes()),
+            lanes: (!state.is_fixed && !self.is_own).then(|| state.pace.lanes()),
             body_limit: state.body_limit,
         }
     }
@@ -142,6 +160,7 @@ impl Line {
             },
         );
         state.admit();
+        state.show();
     }
 
     /// A new upload, and what it should know at its beginning of `hosts`.
@@ -229,7 +248,7 @@ impl Line {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -239,6 +258,13 @@ impl State {
             true => FIXED_LANES_MAX,
             false => self.pace.lanes().min(LANES_MAX),
         }
+    }
+
+    /// Shows operators how it is.
+    fn show(&self) {
+        let now = clock::instant();
+        let frozen = self.frozen.values().filter(|until| **until > now);
+        telemetry::line(self.lanes(), self.pace.bytes_per_s(), frozen.count());
     }
 
     /// Gives turns to those who wait, as many as there are.

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::events::{Event, Listener};
 use crate::kodo::{Etag, Stored};
 use crate::model::Stage;
+use crate::telemetry;
 
 /// The counts of one upload.
 #[derive(Debug)]
@@ -84,6 +85,7 @@ impl Meter {
     /// An attempt ended after `source_bytes` of the source were acknowledged.
     pub(crate) fn sent(&self, source_bytes: u64) {
         self.sent.fetch_add(source_bytes, Ordering::Relaxed);
+        telemetry::acknowledged(source_bytes);
     }
 
     /// So many bytes of the source are acknowledged in segments that are not yet safe, and this is
@@ -104,6 +106,11 @@ impl Meter {
     /// All of the source is there: so long it is.
     pub(crate) fn learn_size(&self, size: u64) {
         self.size.store(size, Ordering::Relaxed);
+    }
+
+    /// The same call had so many bytes acknowledged before, at other hosts.
+    pub(crate) fn sent_before(&self, source_bytes: u64) {
+        self.sent.fetch_add(source_bytes, Ordering::Relaxed);
     }
 
     /// Keeps what the commit came to.

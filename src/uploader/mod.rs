@@ -24,7 +24,7 @@ mod watch;
 
 use std::sync::Arc;
 
-pub(crate) use access::{Access, Permit};
+pub(crate) use access::{Access, Life, OwnPolicy, Permit};
 pub(crate) use effects::random_bytes;
 pub(crate) use line::Line;
 pub(crate) use provider::TokenProvider;
@@ -40,7 +40,7 @@ use crate::engine::{Engine, Limits, Stream};
 use crate::error::words::time;
 use crate::events::{Event, Listener};
 use crate::kodo::Commit;
-use crate::model::{Bucket, Endpoint};
+use crate::model::{Bucket, Endpoint, ObjectKey};
 use crate::source::Source;
 use crate::stop::Stop;
 use crate::transport::Transport;
@@ -114,7 +114,7 @@ pub(crate) async fn upload(mut job: Job) -> Result<Outcome, Unfinished> {
             resumed_bytes,
         });
     }
-    meter.sent(sent_elsewhere.unwrap_or_default());
+    meter.sent_before(sent_elsewhere.unwrap_or_default());
     meter.safe(resumed_bytes);
     if engine.layout().protocol == plan::Protocol::Parts && engine.layout().lane_len > part_len {
         meter.tell(&Event::Notice(format!(
@@ -150,6 +150,16 @@ async fn tell_if_displaced(source: &Source, meter: &Meter) {
     }
 }
 
+/// What of the source is still to come, if it is a stream.
+fn open_stream(source: &Source) -> Option<Stream> {
+    let stream = source.stream()?;
+    let is_open = !stream.has_ended() || stream.has_let_go();
+    is_open.then(|| Stream {
+        expected: stream.expected(),
+        has_ended: stream.has_ended(),
+    })
+}
+
 /// The engine and what its effects are carried out with.
 fn start(job: Job) -> (Engine, Arc<Executor>) {
     let began = clock::unix_seconds(clock::wall());
@@ -158,14 +168,13 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
         protocol: wished(job.protocol),
         threshold: Some(job.threshold.unwrap_or_else(|| known.threshold())),
         part_len: job.part_len,
-        blocks_unsafe: job.protocol == Protocol::Auto && job.permit.v1_would_overwrite(),
+        blocks_unsafe: job.protocol == Protocol::Auto
+            && (job.permit.v1_would_overwrite() || blocks_may_lose(job.commit.key())),
     };
     let engine_job = crate::engine::Job {
         size: job.source.len(),
-        stream: job.source.stream().map(|stream| Stream {
-            expected: stream.expected(),
-            has_ended: stream.has_ended(),
-        }),
+        // One that has ended is all there, and can be read as often as needed.
+        stream: open_stream(&job.source),
         wishes,
         hosts: job
             .hosts
@@ -175,6 +184,8 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
             .collect(),
         can_stat: !job.management.is_empty()
             && job.permit.keys().is_some()
+            // Under the key that was asked for there is nothing of ours then.
+            && !job.permit.may_rename()
             && job.commit.key().is_some(),
         repeat_shows: job.permit.repeat_shows(),
         repeat_acts: job.permit.repeat_acts(),
@@ -202,6 +213,12 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
         began,
     };
     (engine, Arc::new(executor))
+}
+
+/// Whether v1 may store the object under another key: how the service reads an empty segment in mkfile's
+/// path is not known, while v2's and the form's empty keys are (protocol reference, sections 3.1 and 5).
+fn blocks_may_lose(key: Option<&ObjectKey>) -> bool {
+    key.is_some_and(|key| key.as_str().is_empty())
 }
 
 /// Passes the engine's notices on.

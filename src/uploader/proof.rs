@@ -101,8 +101,10 @@ impl Executor {
 
     /// Whether the next run looks by itself, and is not just refused as this one was by `why`.
     pub(super) fn will_look_again(&self, why: &Failure) -> bool {
-        let can_look =
-            !self.management.is_empty() && self.permit.keys().is_some() && self.key().is_some();
+        let can_look = !self.management.is_empty()
+            && self.permit.keys().is_some()
+            && !self.permit.may_rename()
+            && self.key().is_some();
         can_look && self.recorder.is_kept() && may_pass(why)
     }
 

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::engine::event;
+use crate::engine::plan::{Layout, Protocol};
 use crate::error::{Error, ErrorKind, RUN_AGAIN};
 use crate::events::Event;
 use crate::kodo::{Etag, Stored};
 use crate::model::Failure;
 use crate::uploader::effects::Executor;
+use crate::uploader::name;
 use crate::uploader::recorder::Recorder;
 use crate::uploader::tally::Tally;
 
@@ -22,6 +24,12 @@ pub(crate) struct Outcome {
     pub(crate) stored: Option<Stored>,
     /// The object's hash, computed from the bytes that were sent.
     pub(crate) hash: Etag,
+    /// How the object was cut: `form`, `v1` or `v2`.
+    pub(crate) protocol: &'static str,
+    /// Length of every lane but the last.
+    pub(crate) lane_len: u64,
+    /// The hash of every lane, in order; of all of it for a form.
+    pub(crate) lanes: Vec<Etag>,
     /// Whether the service showed the same hash.
     pub(crate) hash_confirmed: bool,
     /// Bytes that an earlier run had stored.
@@ -72,6 +80,8 @@ pub(crate) async fn settle(
         }
         _ => String::new(),
     };
+    let layout = engine.layout();
+    let lanes = executor.hashes.of_object(layout.lane_count(size));
     // All requests ended with the driver, so this is the last one who holds it.
     let recorder = Arc::into_inner(executor).map(|executor| executor.recorder);
     let stored = matches!(
@@ -89,6 +99,9 @@ pub(crate) async fn settle(
             return Ok(Outcome {
                 stored: finished.stored,
                 hash: finished.hash,
+                protocol: name(layout.protocol),
+                lane_len: layout.lane_len,
+                lanes: lane_hashes(layout, lanes, finished.hash),
                 hash_confirmed: finished.hash_confirmed,
                 resumed_bytes,
                 sent_bytes,
@@ -111,6 +124,17 @@ pub(crate) async fn settle(
         safe_bytes,
         sent_bytes,
     })
+}
+
+/// The hashes of the lanes of an object with this `hash`.
+fn lane_hashes(layout: Layout, lanes: Option<Vec<(u64, Etag)>>, hash: Etag) -> Vec<Etag> {
+    match layout.protocol {
+        Protocol::Form => vec![hash],
+        Protocol::Blocks | Protocol::Parts => {
+            let lanes = lanes.unwrap_or_default();
+            lanes.into_iter().map(|(_, etag)| etag).collect()
+        }
+    }
 }
 
 /// What an upload without success comes to.

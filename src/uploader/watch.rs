@@ -84,7 +84,7 @@ mod tests {
         }
         write("123456");
         let failure = watched.look().await.unwrap_err();
-        assert_eq!(failure.kind, FailureKind::Source, "{failure}");
+        assert_eq!(failure.kind, FailureKind::SourceChanged, "{failure}");
         assert!(watched.look().await.is_err(), "it stays lost");
     }
 }

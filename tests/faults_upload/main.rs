@@ -8,6 +8,7 @@ mod connections;
 mod doubts;
 mod elsewhere;
 mod hosts;
+mod numbers;
 mod refusals;
 mod resumes;
 mod sizes;

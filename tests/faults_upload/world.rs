@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::numbers::Numbers;
+
 /// Longest wait for the end of an upload: much longer than the busiest machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -193,15 +195,24 @@ pub(crate) async fn run(
         .build()
         .unwrap();
     let put = ask(uploader.put_file("b", "k", &path)).into_future();
-    let ended = tokio::time::timeout(PATIENCE, put).await;
+    let numbers = Numbers::default();
+    let ended = numbers.of(tokio::time::timeout(PATIENCE, put)).await;
     let seen = server.requests();
     server.faults().replace(FaultPlan::default()).unwrap();
-    Ended {
+    let ended = Ended {
         result: ended.expect("the upload ends"),
         seen,
         content,
         stored: object(server).await,
+    };
+    let resumes = ended
+        .result
+        .as_ref()
+        .is_ok_and(|done| done.resumed_bytes > 0);
+    if !resumes {
+        numbers.check(&ended, &format!("{:?}", ended.result));
     }
+    ended
 }
 
 /// The bytes that the server keeps.

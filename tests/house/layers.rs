@@ -23,6 +23,7 @@ const ROOMS: &[(&str, Ring, &[&str])] = &[
     ("engine", Ring::Pure, &["model"]),
     ("blocking", Ring::Io, &[]),
     ("clock", Ring::Io, &[]),
+    ("telemetry", Ring::Io, &["guide", "model"]),
     (
         "journal",
         Ring::Io,
@@ -33,7 +34,7 @@ const ROOMS: &[(&str, Ring, &[&str])] = &[
     (
         "transport",
         Ring::Io,
-        &["clock", "kodo", "model", "network"],
+        &["clock", "kodo", "model", "network", "telemetry"],
     ),
     ("api", Ring::Io, &["clock", "kodo", "model", "network"]),
     (
@@ -48,6 +49,7 @@ const ROOMS: &[(&str, Ring, &[&str])] = &[
     ("config", Ring::Composition, &[]),
     ("error", Ring::Composition, &[]),
     ("cli", Ring::Composition, &[]),
+    ("guide", Ring::Composition, &[]),
     ("lib", Ring::Composition, &[]),
     ("main", Ring::Composition, &[]),
 ];

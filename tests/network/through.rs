@@ -43,7 +43,7 @@ pub(crate) async fn use_it(uploader: &Uploader) {
     uploader.put_data("b", "small", "x").await.unwrap();
     let done = uploader.put_data("b", "large", content(LEN)).await.unwrap();
     let info = uploader.stat("b", "large").await.unwrap();
-    assert_eq!((info.size, info.hash), (LEN as u64, done.hash));
+    assert_eq!((info.size, info.hash), (LEN as u64, done.hash.to_string()));
 }
 
 /// Both planes fail with the network's kind; what they say, without a password.

@@ -7,7 +7,7 @@ use crate::world::World;
 fn exit_2_usage() {
     let world = World::new();
     let file = world.file("f", b"x");
-    let rows: [(&[&str], &str); 20] = [
+    let rows: [(&[&str], &str); 21] = [
         (&[], "Usage: haul"),
         (&["frobnicate"], "frobnicate"),
         (&["put", &file], "<DEST>"),
@@ -16,7 +16,11 @@ fn exit_2_usage() {
         (&["put", &file, "kodo://b"], "has no slash after the bucket"),
         (&["put", &file, "kodo://b_!/k"], "is no bucket name"),
         (&["put", ".", "kodo://b/k"], "is a directory"),
-        (&["put", "-", "kodo://b/k"], "files only"),
+        (&["put", "-", "kodo://b/"], "standard input has no name"),
+        (
+            &["put", &file, "kodo://b/k", "--size", "1"],
+            "a file has its own",
+        ),
         (&["put", &file, "kodo://b/k", "--meta", "x"], "NAME=VALUE"),
         (
             &["put", &file, "kodo://b/", "--key", "k", "--no-key"],

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::client::builder::{Secret, UploaderBuilder, config};
+use crate::client::builder::{UploaderBuilder, config};
+use crate::client::secret::Secret;
 use crate::error::Error;
 use crate::network::{Proxies, TlsVersion};
 

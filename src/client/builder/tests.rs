@@ -1,6 +1,7 @@
 //! Values that cannot be.
 
 use super::*;
+use crate::client::times::STALL_TIMEOUT_MIN;
 
 /// Values that would end every upload, or none, are refused before anything is sent.
 #[test]

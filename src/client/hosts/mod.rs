@@ -10,7 +10,7 @@ mod query;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::api::Api;
@@ -99,6 +99,17 @@ impl HostBook {
             settings,
             known: Mutex::default(),
         }
+    }
+
+    /// The book of an upload that names its hosts itself. Without any, this one.
+    pub(crate) fn with_endpoints(self: &Arc<Self>, endpoints: Vec<Endpoint>) -> Arc<Self> {
+        if endpoints.is_empty() {
+            return Arc::clone(self);
+        }
+        Arc::new(Self::new(HostSettings {
+            endpoints,
+            ..self.settings.clone()
+        }))
     }
 
     /// What journals call the service: the same for every host of one region, and whatever is learned.

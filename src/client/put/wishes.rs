@@ -1,13 +1,22 @@
 //! What a caller wishes of an upload.
 
+use std::time::SystemTime;
+
+use crate::client::policy::PutPolicy;
 use crate::client::put::{Put, What};
+use crate::error::{Error, ErrorKind};
 use crate::events::{Event, Listener};
 use crate::kodo::{Commit, CommitError};
 use crate::model::ObjectKey;
 use crate::stop::Stop;
 
+/// The name of the metadata that sets an object's `Last-Modified`. Source: protocol reference, 5.4.
+const LAST_MODIFIED: &str = "!Last-Modified";
+
 impl Put {
-    /// Lets the service name the object: by the policy's `saveKey`, else by its hash.
+    /// Lets the service name the object: by the policy's `saveKey`, else by its hash. The empty key is
+    /// something else, a key like any other; without a protocol by request it goes in parts (v2), for
+    /// which the service is known to take it.
     pub fn no_key(mut self) -> Self {
         self.key = None;
         self
@@ -22,7 +31,11 @@ impl Put {
         self
     }
 
-    /// The object's type. Without it the service finds out itself.
+    /// The object's type. Without it the service finds out itself, by file name, key and content, in this
+    /// order; [`PutPolicy::detect_mime`] has it believe the content first, whatever is said here.
+    ///
+    /// haul guesses no types: it would know less than the service, and a guess that is said keeps the
+    /// service from looking.
     pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
         self.mime_type = Some(mime_type.into());
         self
@@ -55,6 +68,17 @@ impl Put {
         self
     }
 
+    /// What the service does with this upload: limits, callbacks, its answer, the object's name, storage
+    /// class and life. Needs the uploader's keys, which sign it anew for every request; a ready token
+    /// holds a policy already, so both are an error ([`ErrorKind::Config`]).
+    ///
+    /// The policy must allow this bucket and key, and is checked before anything is sent. Unless it has an
+    /// end of its own its tokens live as long as the upload may need.
+    pub fn policy(mut self, policy: PutPolicy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
     /// Tells `hear` how the upload goes. The upload waits for it, so it must not block.
     pub fn on_event(mut self, hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listener = Listener::new(hear);
@@ -69,8 +93,28 @@ impl Put {
         self
     }
 
-    /// What is said about the object.
-    pub(super) fn commit(&self, key: Option<ObjectKey>) -> Result<Commit, CommitError> {
+    /// Keeps the file's time of change with the object: its `Last-Modified` becomes that
+    /// (`x-qn-meta-!Last-Modified`, in whole seconds). Bytes in memory have none, and it changes nothing.
+    pub fn keep_last_modified(mut self) -> Self {
+        self.keep_last_modified = true;
+        self
+    }
+
+    /// What is said about the object, whose source was changed at `modified` if it is a file.
+    pub(super) fn commit(
+        &self,
+        key: Option<ObjectKey>,
+        modified: Option<SystemTime>,
+    ) -> Result<Commit, Error> {
+        let said = self.said(key, modified);
+        said.map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))
+    }
+
+    fn said(
+        &self,
+        key: Option<ObjectKey>,
+        modified: Option<SystemTime>,
+    ) -> Result<Commit, CommitError> {
         let own_name = match &self.what {
             What::File(path) => path.file_name().and_then(|name| name.to_str()),
             What::Data(_) | What::Stream(_) => None,
@@ -88,6 +132,9 @@ impl Put {
         }
         for (name, value) in &self.metadata {
             commit = commit.metadata_entry(name, value)?;
+        }
+        if let Some(modified) = modified.filter(|_| self.keep_last_modified) {
+            commit = commit.metadata_entry(LAST_MODIFIED, &httpdate::fmt_http_date(modified))?;
         }
         Ok(commit)
     }

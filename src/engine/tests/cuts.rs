@@ -95,6 +95,43 @@ fn cut_after(acknowledged_bytes: u64) -> Failure {
     failure
 }
 
+/// Bodies that break though all of them was acknowledged, since buffers took it: two in a row that are
+/// longer than what passes are a limit, and that is what passes. `+` is a body in KiB that passed, `-`
+/// one that broke.
+#[test]
+fn longer_than_what_passes() {
+    let rows: [(&str, &[i64], Option<u64>); 7] = [
+        ("a limit", &[500, -1200, 1000, -1100], Some(1000)),
+        ("nothing passed since", &[1000, -1200, -1100], None),
+        ("only short ones pass", &[-1200, 500, -1100], None),
+        ("a long one passed", &[-1200, 1000, 1200, -1100], None),
+        (
+            "as long as the shortest",
+            &[-1200, -1100, 1100, -1200],
+            None,
+        ),
+        ("a shorter one broke", &[-1200, 1000, -900, 800], None),
+        (
+            "after that, again",
+            &[-1200, 1300, -1200, 900, -1200],
+            Some(900),
+        ),
+    ];
+    for (story, bodies, expected) in rows {
+        let mut cuts = Cuts::default();
+        let mut told = None;
+        for body in bodies {
+            let len = body.unsigned_abs() * KIB;
+            assert_eq!(told, None, "{story}: too early");
+            match body {
+                0.. => cuts.passed(len),
+                _ => told = cuts.cut(Default::default(), len, len),
+            }
+        }
+        assert_eq!(told, expected.map(|len| len * KIB), "{story}");
+    }
+}
+
 /// How far apart three cuts may be to count as one place: 64 KiB, or an eighth of the place.
 #[test]
 fn one_place() {

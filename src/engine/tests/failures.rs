@@ -88,6 +88,7 @@ fn one_failure_of_a_segment() {
         (K::Unauthorized, "renew", ""),
         (K::NoSuchUpload, "Record", ""),
         (K::Source, "end", ""),
+        (K::SourceChanged, "end", ""),
         (K::Forbidden, "end", ""),
         (K::TooLarge, "end", ""),
         (K::NoSuchBucket, "end", ""),

@@ -39,6 +39,7 @@ fn verdicts_on_segments() {
         (K::Unauthorized, Verdict::RenewToken),
         (K::BodyLimit, Verdict::Shorten),
         (K::Source, Verdict::SourceGone),
+        (K::SourceChanged, Verdict::SourceGone),
         (K::Forbidden, Verdict::GiveUp { again: false }),
         (K::TooLarge, Verdict::GiveUp { again: false }),
         (K::NoSuchBucket, Verdict::GiveUp { again: false }),

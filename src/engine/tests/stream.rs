@@ -64,6 +64,7 @@ fn turn() -> impl Strategy<Value = (usize, Fate)> {
 }
 
 fn play(mut world: World, turns: &[(usize, Fate)]) -> World {
+    let mut restarts = 0;
     for (choice, fate) in turns {
         if world.outcome.is_some() {
             return world;
@@ -76,7 +77,9 @@ fn play(mut world: World, turns: &[(usize, Fate)]) -> World {
         let is_request = World::is_request(&world.pending[*index]);
         // A receipt that does not hold any more is said of segments only.
         let is_segment = matches!(world.pending[*index], Effect::Send { .. });
+        // A lane that starts again and again is given up.
         let fits = is_request && (is_segment || *fate != Fate::Fails(FailureKind::InvalidContext));
+        let fits = fits && (restarts < 3 || *fate != Fate::Fails(FailureKind::InvalidContext));
         let fate = if fits { fate } else { &Fate::Answered };
         if let (
             Effect::Send {
@@ -86,6 +89,7 @@ fn play(mut world: World, turns: &[(usize, Fate)]) -> World {
         ) = (&world.pending[*index], fate)
         {
             world.excused += span.offset - lane_span.offset;
+            restarts += 1;
         }
         world.step(*index, fate);
     }

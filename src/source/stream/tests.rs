@@ -143,33 +143,41 @@ async fn given_up() {
 /// block's bytes is gone, and what an end leaves empty at once.
 #[tokio::test]
 async fn memory() {
-    let budget = Budget::new(2 * BLOCK);
-    let long = || pieces(&["abcdefghijklmnopqrstuvwxyz"]);
-    let [first, second] =
-        [long(), long()].map(|supply| StreamSource::new(supply, None, budget.clone()));
-    let free = || budget.free.available_permits();
-    first.fetch(BLOCK).await.unwrap();
-    first.fetch(BLOCK).await.unwrap();
+    const LONG: u64 = 2 * PIECE_LEN;
+    let budget = Budget::new(2 * LONG);
+    let stream = |len: u64| {
+        let bytes = vec![7; usize::try_from(len).unwrap()];
+        let supply = Supply::Reader(Box::pin(io::Cursor::new(bytes)));
+        StreamSource::new(supply, None, budget.clone())
+    };
+    let [first, second] = [stream(5 * LONG), stream(5 * LONG)];
+    let free = || budget.free.available_permits() as u64;
+    first.fetch(LONG).await.unwrap();
+    first.fetch(LONG).await.unwrap();
     assert_eq!(free(), 0);
-    let mut waits = Box::pin(second.fetch(BLOCK));
+    let mut waits = Box::pin(second.fetch(LONG));
     assert!((&mut waits).now_or_never().is_none());
     let bytes = first.read(ByteSpan::new(0, 3)).unwrap();
     first.let_go(ByteSpan::new(0, 4));
-    first.let_go(ByteSpan::new(4, 4));
+    first.let_go(ByteSpan::new(4, LONG - 4));
     assert!(
         (&mut waits).now_or_never().is_none(),
         "somebody holds its bytes"
     );
     drop(bytes);
     waits.await.unwrap();
-    assert_eq!(first.read(ByteSpan::new(8, 8)).unwrap(), "ijklmnop");
+    assert_eq!(first.read(ByteSpan::new(LONG, 2)).unwrap(), [7, 7][..]);
     let failure = first.read(ByteSpan::new(0, 8)).unwrap_err();
     assert!(
         failure.message.contains("cannot give it again"),
         "{failure}"
     );
     drop((first, second));
-    let short = StreamSource::new(pieces(&["abc"]), None, budget.clone());
-    short.fetch(BLOCK).await.unwrap();
-    assert_eq!((free(), short.whole().unwrap()), (13, Bytes::from("abc")));
+    let short = stream(PIECE_LEN + 1);
+    short.fetch(2 * LONG).await.unwrap();
+    assert_eq!(
+        (free(), short.has_ended()),
+        (2 * LONG - 2 * PIECE_LEN, true)
+    );
+    assert_eq!(short.read(ByteSpan::new(PIECE_LEN, 9)).unwrap(), [7][..]);
 }

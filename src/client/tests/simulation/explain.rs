@@ -138,9 +138,9 @@ impl World {
         match kind {
             // What a stream gave is gone when the service loses it.
             ErrorKind::Source => {
-                let forgets = self.expiries() > 0 || self.restarts();
-                self.source_changes() || (self.streams().is_some() && forgets)
+                self.streams().is_some() && (self.expiries() > 0 || self.restarts())
             }
+            ErrorKind::SourceChanged => self.source_changes(),
             // An earlier source is there and stays.
             ErrorKind::Exists => self.insert_only && self.source_changes(),
             // Without keys nobody can look, and nobody can sign.
