@@ -24,6 +24,11 @@ const ARRIVAL: Duration = Duration::from_secs(120);
 /// written as JSON escapes, has about 5 MB.
 const ANSWER_LEN_MAX: usize = 8 << 20;
 
+/// Connections that rest for the next call, of each host. Calls are rare, but many uploads that lost an
+/// answer at once all ask at once whether their object is there, and reqwest would keep every one of those
+/// connections for 90 s.
+const IDLE_MAX: usize = 4;
+
 /// How reqwest and the library below it say that there is no connection, before they say why.
 const LAYERS: &str = "error sending request: client error (Connect): ";
 
@@ -232,6 +237,7 @@ fn client(
         .redirect(Policy::none())
         .referer(false)
         .http1_only()
+        .pool_max_idle_per_host(IDLE_MAX)
         // Not what reqwest finds in the environment: both planes take the same way.
         .no_proxy();
     if let Some(proxy) = proxy {

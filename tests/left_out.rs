@@ -12,14 +12,16 @@ mod needs;
 
 use std::process::ExitCode;
 
-use needs::{MICROSOCKS, NODE_SDK, Need, PYTHON_SDK, TINYPROXY};
+use needs::{CHROMIUM, CURL, MICROSOCKS, NODE_SDK, Need, PYTHON_SDK, TINYPROXY};
 
 /// What tests may need, and which tests.
-const NEEDS: [(&str, Need); 4] = [
+const NEEDS: [(&str, Need); 6] = [
     ("outside: peers::python_*", PYTHON_SDK),
     ("outside: peers::node_*", NODE_SDK),
     ("network: packaged::tinyproxy", TINYPROXY),
     ("network: packaged::microsocks", MICROSOCKS),
+    ("backend: curl::*", CURL),
+    ("backend: browser::*", CHROMIUM),
 ];
 
 fn main() -> ExitCode {

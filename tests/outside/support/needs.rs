@@ -35,6 +35,20 @@ pub(crate) const MICROSOCKS: Need = Need {
     find: || find_program("microsocks"),
 };
 
+/// The client that every backend is tried with first.
+pub(crate) const CURL: Need = Need {
+    what: "curl",
+    how: "the system's package",
+    find: || find_program("curl"),
+};
+
+/// A browser, and what drives it.
+pub(crate) const CHROMIUM: Need = Need {
+    what: "chromium in /usr/bin, and playwright-core 1.64.1",
+    how: "sh tests/peers/install.sh && sh tests/backend/install.sh",
+    find: find_chromium,
+};
+
 /// One thing that tests may need.
 pub(crate) struct Need {
     /// Its name, for people.
@@ -99,11 +113,26 @@ fn find_python() -> Option<Vec<PathBuf>> {
 }
 
 fn find_node() -> Option<Vec<PathBuf>> {
+    node_with("qiniu", "7.15.2", script("peer.mjs"))
+}
+
+fn find_chromium() -> Option<Vec<PathBuf>> {
+    let script = script("../backend/browser.mjs");
+    let command = node_with("playwright-core", "1.64.1", script);
+    // Where the script looks for it, and nowhere else.
+    command.filter(|_| Path::new("/usr/bin/chromium").is_file())
+}
+
+/// What runs `script` with the folder of a package, if that has this version.
+fn node_with(package: &str, version: &str, script: PathBuf) -> Option<Vec<PathBuf>> {
     let folder = peers().join("node");
-    let manifest = folder.join("node_modules/qiniu/package.json");
-    let check = format!("process.exit(require({manifest:?}).version === '7.15.2' ? 0 : 1)");
+    let manifest = folder
+        .join("node_modules")
+        .join(package)
+        .join("package.json");
+    let check = format!("process.exit(require({manifest:?}).version === '{version}' ? 0 : 1)");
     succeeds(Command::new("node").args(["-e", &check]))
-        .then(|| vec![PathBuf::from("node"), script("peer.mjs"), folder])
+        .then(|| vec![PathBuf::from("node"), script, folder])
 }
 
 /// A program of the system, or of `tests/peers/install.sh`.

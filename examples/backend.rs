@@ -1,0 +1,490 @@
+//! A web service that stores what browsers send it in Kodo, without a file in between.
+//!
+//! ```sh
+//! cargo run --example backend        # no account: with a dev server inside
+//! HAUL_ACCESS_KEY=… HAUL_SECRET_KEY=… BACKEND_BUCKET=my-bucket cargo run --example backend
+//! ```
+//!
+//! A file's way: browser → form (multer, in axum) → [`feed`] → a channel of one piece → [`pieces`] →
+//! `Uploader::put_stream`. Each waits for the next, so a slow storage slows the browser down and fills
+//! no memory.
+//!
+//! Left to you: who may upload (there is no login here, and any page of the web can make a browser send
+//! a form), and a reverse proxy in front, for TLS and against clients that never end their headers. Tell it
+//! to pass bodies on as they come (nginx: `proxy_request_buffering off`), or it fills its disk with them.
+
+#![expect(clippy::print_stdout, reason = "it says where it listens")]
+#![expect(clippy::print_stderr, reason = "an example's log")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program's main may read the environment"
+)]
+
+use std::env::var;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::multipart::{Field, Multipart, MultipartError, MultipartRejection};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, stream};
+use haul::devserver::{DevServer, FaultPlan};
+use haul::{Done, ErrorKind, Stop, Uploader};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{interval, timeout};
+
+/// Whatever keeps the service from starting.
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Files that are taken in at the same time; who comes then is told to come again. Each may fill a
+/// block of memory while its browser is slow, so memory sets this number: see [`STREAM_MEMORY`].
+const UPLOADS_MAX: u32 = 256;
+
+/// A block (4 MiB) for each of them: with less, slow browsers would keep memory that fast ones wait
+/// for. It is a limit, not a need: an upload takes what has come and is not stored yet.
+const STREAM_MEMORY: u64 = UPLOADS_MAX as u64 * (4 << 20);
+
+/// Largest file, unless `BACKEND_FILE_MAX` says otherwise: what one stranger may cost.
+const FILE_MAX: u64 = 1 << 30;
+
+/// Most of a field that is no file: read past, and a form has no reason for more.
+const TEXT_MAX: u64 = 64 << 10;
+
+/// Most fields of a form, files and others.
+const FIELDS_MAX: usize = 100;
+
+/// Bytes that go on their way together, and that a browser must send within [`PIECE_TIME_MAX`].
+const PIECE_LEN: usize = 64 << 10;
+
+/// 64 KiB a minute: slower than any line, faster than whoever only wants to keep a place.
+const PIECE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long haul tries when nothing is acknowledged. Its own 15 min are for people who went home; a
+/// browser's user sits and waits.
+const RETRY_BUDGET: Duration = Duration::from_secs(120);
+
+/// How long a refused browser's bytes are read past. It looks for an answer only when it has sent them,
+/// and a connection closed before would take the answer with it.
+const LINGER: Duration = Duration::from_secs(8);
+
+/// How long uploads in flight may take after SIGTERM, unless `BACKEND_GRACE_S` says otherwise: less
+/// than what the service manager allows (systemd: 90 s, Kubernetes: 30 s) by [`ANSWER_GRACE`].
+const GRACE: Duration = Duration::from_secs(15);
+
+/// How long the answers of the last uploads may take to their browsers: [`LINGER`] and a little.
+const ANSWER_GRACE: Duration = Duration::from_secs(10);
+
+/// Longest name kept, in bytes. A key has at most 750, and what is before the name takes 41.
+const NAME_LEN_MAX: usize = 255;
+
+/// How often old samples are cleared away when nobody asks for `/metrics`: the exporter's own advice.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What all requests share.
+struct Backend {
+    uploader: Uploader,
+    bucket: String,
+    file_max: u64,
+    /// One for each upload, held until it is over, even when its browser has gone.
+    turns: Arc<Semaphore>,
+    /// Ends the uploads that outlast the grace.
+    stop: Stop,
+    numbers: PrometheusHandle,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failed> {
+    let grace = var("BACKEND_GRACE_S").map(|seconds| seconds.parse());
+    let grace = grace.map_or(Ok(GRACE), |seconds| seconds.map(Duration::from_secs))?;
+    let numbers = PrometheusBuilder::new().install_recorder()?;
+    tokio::spawn(upkeep(numbers.clone()));
+    let (uploader, dev_server) = storage().await?;
+    let backend = Arc::new(Backend {
+        uploader,
+        bucket: var("BACKEND_BUCKET").unwrap_or_else(|_| "my-bucket".to_owned()),
+        file_max: var("BACKEND_FILE_MAX").map_or(Ok(FILE_MAX), |bytes| bytes.parse())?,
+        turns: Arc::new(Semaphore::new(UPLOADS_MAX as usize)),
+        stop: Stop::new(),
+        numbers,
+    });
+    let listen = var("BACKEND_LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
+    let listener = TcpListener::bind(listen).await?;
+    // Before the line that says where: whoever reads it may send the signal at once.
+    let ask_to_end = Signals::new()?;
+    println!("listening on http://{}", listener.local_addr()?);
+
+    let (close, closed) = oneshot::channel::<()>();
+    let server = axum::serve(listener, routes(Arc::clone(&backend)));
+    let server = server.with_graceful_shutdown(async { drop(closed.await) });
+    let server = tokio::spawn(server.into_future());
+    ask_to_end.next().await;
+    drop(close);
+    backend.finish(grace).await;
+    // Browsers that do not fetch their answer are left behind.
+    let _ = timeout(ANSWER_GRACE, server).await;
+    if let Some(dev_server) = dev_server {
+        dev_server.stop().await;
+    }
+    Ok(())
+}
+
+/// The account of the environment; without one, a dev server of our own.
+async fn storage() -> Result<(Uploader, Option<DevServer>), Failed> {
+    let builder = Uploader::builder()
+        .stream_memory(STREAM_MEMORY)
+        .retry_budget(RETRY_BUDGET);
+    if let Ok(access_key) = var("HAUL_ACCESS_KEY") {
+        let mut builder = builder.credentials(access_key, var("HAUL_SECRET_KEY")?);
+        if let Ok(url) = var("HAUL_UC_URL") {
+            builder = builder.uc_url(url);
+        }
+        return Ok((builder.build()?, None));
+    }
+    let mut faults = FaultPlan::default();
+    if let Ok(path) = var("BACKEND_FAULTS") {
+        faults = std::fs::read_to_string(path)?.parse()?;
+    }
+    let server = DevServer::builder().faults(faults).start().await?;
+    let keys = server.credentials();
+    let builder = builder
+        .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+        .uc_url(server.url());
+    eprintln!("no account: objects go to {}", server.url());
+    Ok((builder.build()?, Some(server)))
+}
+
+fn routes(backend: Arc<Backend>) -> Router {
+    // axum's own limit (2 MB) is for bodies that are kept in memory. Ours are not; what they may cost
+    // is limited where they are read: by file, field, time and number.
+    let upload = post(upload).layer(DefaultBodyLimit::disable());
+    Router::new()
+        .route("/", get(page))
+        .route("/upload", upload)
+        .route("/metrics", get(numbers))
+        .with_state(backend)
+}
+
+async fn page(State(backend): State<Arc<Backend>>) -> Html<String> {
+    let limit = backend.file_max.to_string();
+    Html(include_str!("backend.html").replace("FILE_MAX", &limit))
+}
+
+async fn numbers(State(backend): State<Arc<Backend>>) -> String {
+    let in_flight = UPLOADS_MAX as usize - backend.turns.available_permits();
+    metrics::gauge!("backend_uploads_in_flight").set(in_flight as f64);
+    backend.numbers.render()
+}
+
+async fn upkeep(numbers: PrometheusHandle) {
+    let mut ticks = interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        numbers.run_upkeep();
+    }
+}
+
+/// Takes a form, and stores its files one after the other. The first that fails is the last.
+async fn upload(
+    State(backend): State<Arc<Backend>>,
+    form: Result<Multipart, MultipartRejection>,
+) -> Response {
+    let mut form = match form {
+        Ok(form) => form,
+        Err(rejection) => return Refusal::new(rejection.status(), rejection.body_text()).into(&[]),
+    };
+    let mut stored = Vec::new();
+    match backend.take(&mut form, &mut stored).await {
+        Ok(()) if stored.is_empty() => {
+            Refusal::new(StatusCode::BAD_REQUEST, "the form has no file").into(&stored)
+        }
+        Ok(()) => Json(json!({ "stored": stored })).into_response(),
+        Err(refusal) => {
+            let rest = async { while let Ok(Some(_)) = form.next_field().await {} };
+            let _ = timeout(LINGER, rest).await;
+            refusal.into(&stored)
+        }
+    }
+}
+
+impl Backend {
+    async fn take(&self, form: &mut Multipart, stored: &mut Vec<Value>) -> Result<(), Refusal> {
+        for _ in 0..FIELDS_MAX {
+            let field = timeout(PIECE_TIME_MAX, form.next_field()).await;
+            let Some(mut field) = field.map_err(|_| Refusal::slow())?? else {
+                return Ok(());
+            };
+            match field.file_name() {
+                // A browser whose user chose no file sends one without a name.
+                None | Some("") => skip(&mut field).await?,
+                Some(name) => {
+                    let name = last_segment(name);
+                    stored.push(self.store(&name, field).await?);
+                }
+            }
+        }
+        let words = format!("a form may have {FIELDS_MAX} fields");
+        Err(Refusal::new(StatusCode::BAD_REQUEST, words))
+    }
+
+    /// Stores one file.
+    async fn store(&self, name: &str, field: Field<'_>) -> Result<Value, Refusal> {
+        let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else {
+            return Err(Refusal::busy());
+        };
+        // Chance makes the key, so that nobody's name replaces another's file, or can be guessed.
+        let key = format!("uploads/{:032x}/{name}", rand::random::<u128>());
+        let (sender, receiver) = mpsc::channel(1);
+        // The browser's type is not passed on: an object that says it is a page would run its scripts
+        // under your domain. The service looks itself.
+        let put = self
+            .uploader
+            .put_stream(&self.bucket, &key, pieces(receiver))
+            .insert_only()
+            .stop_on(&self.stop);
+        // A task of its own: when the browser goes away, axum drops the handler wherever it is, and
+        // what is half done should end with a word in the log. It also ends before the process does.
+        let upload = tokio::spawn(async move {
+            let done = put.await;
+            note(&key, &done);
+            drop(turn);
+            done
+        });
+        let fed = feed(field, &sender, self.file_max).await;
+        if let Err(refusal) = &fed {
+            // Without this word the upload would hear that the browser went away.
+            let _ = sender.send(Piece::Refused(refusal.words.clone())).await;
+        }
+        drop(sender);
+        let done = upload.await.map_err(|_| Refusal::internal())?;
+        fed?;
+        let done = done.map_err(|error| Refusal::from(&error))?;
+        Ok(json!({ "name": name, "key": done.key, "size": done.size, "hash": done.hash }))
+    }
+
+    /// Takes no more uploads and waits for those in flight; after `grace` it stops them.
+    async fn finish(&self, grace: Duration) {
+        // Whoever asks for all turns stands first in line for each that comes free.
+        let all_turns = self.turns.acquire_many(UPLOADS_MAX);
+        if timeout(grace, all_turns).await.is_err() {
+            self.stop.stop();
+            // They send nothing more, so this is short; and the answers have their own time after it.
+            let all_turns = self.turns.acquire_many(UPLOADS_MAX);
+            drop(timeout(ANSWER_GRACE, all_turns).await);
+        }
+    }
+}
+
+/// What goes from the form to the upload. A channel that only ends would make a cut file look whole:
+/// the end has to be said.
+enum Piece {
+    Bytes(Bytes),
+    End,
+    Refused(String),
+}
+
+/// Gives the upload the file's bytes, each piece when the one before has been taken.
+async fn feed(
+    mut field: Field<'_>,
+    sender: &mpsc::Sender<Piece>,
+    file_max: u64,
+) -> Result<(), Refusal> {
+    let mut len = 0;
+    loop {
+        let piece = tokio::select! {
+            piece = timeout(PIECE_TIME_MAX, gather(&mut field)) => piece,
+            // The upload is over before its file: it has failed, and says itself why.
+            () = sender.closed() => return Ok(()),
+        };
+        let piece = piece.map_err(|_| Refusal::slow())??;
+        let is_last = piece.is_empty();
+        len += piece.len() as u64;
+        if len > file_max {
+            let words = format!("a file may have {file_max} bytes");
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, words));
+        }
+        metrics::counter!("backend_received_bytes_total").increment(piece.len() as u64);
+        let piece = if is_last {
+            Piece::End
+        } else {
+            Piece::Bytes(piece)
+        };
+        if sender.send(piece).await.is_err() || is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// At least [`PIECE_LEN`] bytes of the field; fewer where it ends.
+async fn gather(field: &mut Field<'_>) -> Result<Bytes, MultipartError> {
+    let mut piece = BytesMut::new();
+    while piece.len() < PIECE_LEN {
+        let Some(chunk) = field.chunk().await? else {
+            break;
+        };
+        piece.extend_from_slice(&chunk);
+    }
+    Ok(piece.freeze())
+}
+
+/// The other end of the channel, as haul wants it.
+fn pieces(receiver: mpsc::Receiver<Piece>) -> impl Stream<Item = Result<Bytes, String>> {
+    stream::unfold(receiver, |mut receiver| async {
+        let piece = match receiver.recv().await {
+            Some(Piece::Bytes(bytes)) => Ok(bytes),
+            Some(Piece::End) => return None,
+            Some(Piece::Refused(why)) => Err(why),
+            None => Err("the browser went away".to_owned()),
+        };
+        Some((piece, receiver))
+    })
+}
+
+/// Reads past a field that is no file.
+async fn skip(field: &mut Field<'_>) -> Result<(), Refusal> {
+    let mut len = 0;
+    loop {
+        let piece = timeout(PIECE_TIME_MAX, gather(field)).await;
+        let piece = piece.map_err(|_| Refusal::slow())??;
+        len += piece.len() as u64;
+        if len > TEXT_MAX {
+            let words = format!("a field that is no file may have {TEXT_MAX} bytes");
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, words));
+        }
+        if piece.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// What may be kept of a file's name: one segment, without what a terminal or a header would obey.
+fn last_segment(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let kept: String = last.chars().filter(|char| !char.is_control()).collect();
+    match &kept[..kept.floor_char_boundary(NAME_LEN_MAX)] {
+        "" | "." | ".." => "unnamed".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// One line of log for each upload, and one more in the count.
+fn note(key: &str, done: &Result<Done, haul::Error>) {
+    let outcome = match done {
+        Ok(done) => {
+            eprintln!("{key:?}: stored {} bytes, {}", done.size, done.hash);
+            "stored"
+        }
+        Err(error) => {
+            // Of the name, control characters were dropped; of the rest, Debug escapes what is odd.
+            eprintln!("{key:?}: {error}");
+            error.kind().as_str()
+        }
+    };
+    metrics::counter!("backend_uploads_total", "outcome" => outcome).increment(1);
+}
+
+/// Why a file was not stored, in words for whoever sent it.
+struct Refusal {
+    status: StatusCode,
+    words: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, words: impl Into<String>) -> Self {
+        let words = words.into();
+        Self { status, words }
+    }
+
+    fn busy() -> Self {
+        let words = "too many uploads at the moment, or the service is about to restart: try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, words)
+    }
+
+    fn slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "nothing came for too long")
+    }
+
+    fn internal() -> Self {
+        let words = "the file could not be stored: this is the service's fault";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, words)
+    }
+
+    /// The answer; `stored` are the files before.
+    fn into(self, stored: &[Value]) -> Response {
+        let body = Json(json!({ "error": self.words, "stored": stored }));
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                (self.status, [(header::RETRY_AFTER, "5")], body).into_response()
+            }
+            status => (status, body).into_response(),
+        }
+    }
+}
+
+impl From<MultipartError> for Refusal {
+    fn from(error: MultipartError) -> Self {
+        Self::new(error.status(), error.body_text())
+    }
+}
+
+impl From<&haul::Error> for Refusal {
+    /// A stranger is told what to do, not which hosts we use: that is in the log.
+    fn from(error: &haul::Error) -> Self {
+        match error.kind() {
+            ErrorKind::Interrupted => Self::busy(),
+            ErrorKind::NoConnection | ErrorKind::NotKodo | ErrorKind::Unfinished => {
+                let words = "the storage cannot be reached: try again later";
+                Self::new(StatusCode::BAD_GATEWAY, words)
+            }
+            ErrorKind::OutcomeUnknown => {
+                let words = "it is not known whether the file was stored: try again later";
+                Self::new(StatusCode::BAD_GATEWAY, words)
+            }
+            _ => Self::internal(),
+        }
+    }
+}
+
+/// SIGTERM and Ctrl-C, heard from the moment this is made.
+#[cfg(unix)]
+struct Signals([tokio::signal::unix::Signal; 2]);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self([
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ]))
+    }
+
+    async fn next(self) {
+        let Self([mut terminate, mut interrupt]) = self;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}
+
+/// Ctrl-C, heard when it is waited for.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
