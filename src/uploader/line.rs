@@ -256,7 +256,8 @@ impl Line {
         };
         match (lesson, &host) {
             (Lesson::Frozen { time, .. }, Some(host)) => {
-                state.frozen.insert(host.clone(), at + time);
+                let until = state.frozen.entry(host.clone()).or_insert(at);
+                *until = (at + time).max(*until);
             }
             (Lesson::Thawed { .. }, Some(host)) => {
                 state.frozen.remove(host);

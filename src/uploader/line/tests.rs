@@ -298,6 +298,8 @@ async fn who_joins_later() {
     let line = Line::new(false);
     let (teacher, _) = line.join(&hosts);
     line.teach(&teacher, frozen(0, seconds(30)), &hosts);
+    // A shorter time does not end a longer one.
+    line.teach(&teacher, frozen(0, seconds(5)), &hosts);
     line.teach(&teacher, frozen(1, seconds(30)), &hosts);
     line.teach(&teacher, Lesson::Thawed { host: 1 }, &hosts);
     line.teach(&teacher, Lesson::SlowDown { time: seconds(20) }, &hosts);
