@@ -277,6 +277,7 @@ impl Work {
         let mut stage = Stage::Waiting;
         let pulse = |(attempt, under_way): (&AttemptId, &UnderWay)| {
             let sample = under_way.flying.flight.sample();
+            under_way.flying.seat.look(sample.waits_for_source);
             source_bytes += sample.source_bytes;
             stage = waited_for(
                 stage,

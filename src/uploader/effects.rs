@@ -256,7 +256,7 @@ impl Executor {
         };
         let _turn = match is_second {
             true => None,
-            false => Some(self.line.turn().await),
+            false => Some(flying.seat.take(&self.line).await),
         };
         let token = self.permit.token(clock::wall());
         let done = span.offset - lane_span.offset;
@@ -335,7 +335,8 @@ impl Executor {
         let (crc32, hash, _turn) = match protocol {
             Protocol::Form => {
                 let (crc32, hash) = of_source(source).await?;
-                (Some(crc32), hash, Some(self.line.turn().await))
+                let turn = flying.seat.take(&self.line).await;
+                (Some(crc32), hash, Some(turn))
             }
             Protocol::Blocks | Protocol::Parts => {
                 (None, self.hash_of_lanes(lanes, *protocol)?, None)
