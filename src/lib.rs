@@ -106,7 +106,9 @@ mod stop;
 mod transport;
 mod uploader;
 
-pub use client::{Done, Put, Uploader, UploaderBuilder, Verified};
+pub use client::{
+    Aborted, Done, Put, SourceState, Unfinished, Uploader, UploaderBuilder, Verified,
+};
 pub use error::{Error, ErrorKind, Fact};
 pub use events::{Attempt, Event};
 pub use network::TlsVersion;

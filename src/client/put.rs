@@ -1,5 +1,7 @@
 //! One upload, as a program asks for it.
 
+mod remembered;
+
 use std::future::IntoFuture;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -10,14 +12,17 @@ use crate::client::Uploader;
 use crate::client::course::Course;
 use crate::client::hosts::{Inquiry, Persistence};
 use crate::client::memory::Errand;
+use crate::client::shutdown::AtWork;
 use crate::clock;
 use crate::engine::retry::CONTACT_BUDGET;
 use crate::error::{Error, ErrorKind};
 use crate::events::{Event, Listener};
+use crate::journal::header::ResumeId;
+use crate::journal::said::Said;
 use crate::kodo::{AccessKey, Commit, CommitError};
 use crate::model::{Bucket, ObjectKey};
 use crate::source::Source;
-use crate::stop::Stop;
+use crate::stop::{Stop, Stops};
 use crate::uploader::{self, Access, Job, Outcome, Permit, UploadHosts, random_bytes};
 
 /// An upload that is about to be made: `.await` it.
@@ -33,6 +38,9 @@ pub struct Put {
     metadata: Vec<(String, String)>,
     vars: Vec<(String, String)>,
     insert_only: bool,
+    resume_id: Option<String>,
+    /// The unfinished upload that it goes on with.
+    unfinished: Option<String>,
     listener: Listener,
     stop: Stop,
 }
@@ -106,6 +114,8 @@ impl Put {
             metadata: Vec::new(),
             vars: Vec::new(),
             insert_only: false,
+            resume_id: None,
+            unfinished: None,
             listener: Listener::default(),
             stop: Stop::default(),
         }
@@ -150,7 +160,9 @@ impl Put {
         self
     }
 
-    /// Tells `hear` how the upload goes. The upload waits for it, so it must not block.
+    /// Tells `hear` how the upload goes. The upload waits for it, so it must not block. When it
+    /// panics, it is told no more, which `tracing` warns of; the upload goes on, unless the program is
+    /// built to abort on panics.
     pub fn on_event(mut self, hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listener = Listener::new(hear);
         self
@@ -165,6 +177,22 @@ impl Put {
     }
 
     async fn run(self) -> Result<Done, Error> {
+        let this = self.recalled().await?;
+        let (resume_id, says) = (this.named()?, this.says());
+        let at_work = this.uploader.inner.duty.begin(this.task())?;
+        let running = this.run_as(resume_id.as_ref(), says.as_ref(), &at_work);
+        let result = running.await;
+        at_work.ended(result.as_ref().err());
+        result
+    }
+
+    /// The upload, under this name, and with what is kept of what it says.
+    async fn run_as(
+        self,
+        resume_id: Option<&ResumeId>,
+        says: Option<&Said>,
+        at_work: &AtWork,
+    ) -> Result<Done, Error> {
         let bucket = Bucket::new(self.bucket.as_str())?;
         let key = self.key.as_ref().map(ObjectKey::new).transpose()?;
         let commit = self
@@ -176,9 +204,11 @@ impl Put {
         };
         let source = source.map_err(|failure| Error::from_failure("open the file", failure))?;
         let size = source.len();
+        at_work.learn(|task| task.size = size);
+        let stops = self.stops();
         let stopped = interrupted("stopped before anything was sent");
         let access = self.uploader.access(&self.listener);
-        let access = or_stopped(&self.stop, stopped, access).await?;
+        let access = or_stopped(&stops, stopped, access).await?;
         let access_key = account(&access)?;
         // Before anything is asked of anybody: a token that does not cover this is refused here.
         self.permit(&access, &bucket, key.as_ref(), size)?;
@@ -192,20 +222,25 @@ impl Put {
         };
         let course = Course::begin(&self.uploader.inner.hosts, inquiry);
         let stopped = interrupted("stopped before the upload had begun");
-        let mut course = or_stopped(&self.stop, stopped, course).await?;
+        let mut course = or_stopped(&stops, stopped, course).await?;
         let errand = Errand {
             access_key: &access_key,
             bucket: &bucket,
             key: key.as_ref(),
             source: &source,
+            resume_id,
+            says,
+            at_work,
         };
+        course.orphans = Some(self.uploader.orphans(&errand));
         loop {
             let permit = self.permit(&access, &bucket, key.as_ref(), size)?;
             let job = self.job(&errand, &commit, permit, &mut course).await?;
             let way = self.way(&course);
             let inner = &self.uploader.inner;
             inner.line.recall(&inner.line_book.known(&way).await);
-            let ended = uploader::upload(job).await;
+            let upload = uploader::upload(job);
+            let ended = self.uploader.beside_orphans(&access, upload).await;
             inner.line_book.keep(&way, &inner.line.known()).await;
             let unfinished = match ended {
                 Ok(outcome) => return Ok(self.done(outcome, size)),
@@ -217,7 +252,7 @@ impl Put {
             let stopped = interrupted(&stopped).safe(safe_bytes);
             let permit = self.permit(&access, &bucket, key.as_ref(), size)?;
             let going_on = course.go_on(unfinished, &permit, key.as_ref());
-            or_stopped(&self.stop, stopped, going_on).await?;
+            or_stopped(&stops, stopped, going_on).await?;
         }
     }
 
@@ -264,7 +299,8 @@ impl Put {
             checkpoint,
             seed: self.seed()?,
             listener: self.listener.clone(),
-            stop: self.stop.clone(),
+            stops: self.stops(),
+            orphans: self.uploader.orphans(errand),
         })
     }
 
@@ -357,13 +393,13 @@ impl IntoFuture for Put {
 
 /// What `work` comes to, unless the upload is stopped before.
 async fn or_stopped<T>(
-    stop: &Stop,
+    stops: &Stops,
     stopped: Error,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     tokio::select! {
         biased;
-        () = stop.stopped() => Err(stopped),
+        () = stops.stopped() => Err(stopped),
         done = work => done,
     }
 }

@@ -69,6 +69,14 @@ impl Flying {
     }
 }
 
+impl Flying {
+    /// A request beside the engine's own.
+    pub(super) fn beside(operation: &'static str) -> Self {
+        let flight = Flight::new();
+        Self { operation, flight }
+    }
+}
+
 impl Executor {
     /// Sends `call`'s request. One that met a connection that was over already goes out again at
     /// once on a new one, as far as it may: that is no failed attempt.
