@@ -85,6 +85,8 @@ pub enum ErrorKind {
     OutcomeUnknown,
     /// Stopped by request or by a signal.
     Interrupted,
+    /// The uploader was shut down and takes no more uploads.
+    ShutDown,
     /// The local machine failed: a store, a directory, an output that cannot be written.
     Local,
 }
@@ -112,6 +114,7 @@ impl ErrorKind {
             Self::Held => "held",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Interrupted => "interrupted",
+            Self::ShutDown => "shut_down",
             Self::Local => "local",
         }
     }

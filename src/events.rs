@@ -1,6 +1,8 @@
 //! What an upload tells while it runs.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::engine::expiry::Grant;
@@ -112,20 +114,34 @@ pub struct Attempt {
 /// What is called with every event.
 type Hear = dyn Fn(&Event) + Send + Sync;
 
-/// Who is told. It must not block: the upload waits for it.
+/// Who is told. It must not block: the upload waits for it. One that panics is told no more.
 #[derive(Clone, Default)]
-pub(crate) struct Listener(Option<Arc<Hear>>);
+pub(crate) struct Listener(Option<Arc<Ear>>);
+
+struct Ear {
+    hear: Box<Hear>,
+    has_panicked: AtomicBool,
+}
 
 impl Listener {
     /// A listener that calls `hear`.
     pub(crate) fn new(hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(hear)))
+        Self(Some(Arc::new(Ear {
+            hear: Box::new(hear),
+            has_panicked: AtomicBool::new(false),
+        })))
     }
 
-    /// Tells `event`.
+    /// Tells `event`. A panic of whoever hears it is his own: what he says of it may be secret, and the
+    /// upload goes on.
     pub(crate) fn tell(&self, event: &Event) {
-        if let Some(hear) = &self.0 {
-            hear(event);
+        let Some(ear) = &self.0 else { return };
+        if ear.has_panicked.load(Ordering::Relaxed) {
+            return;
+        }
+        let heard = panic::catch_unwind(AssertUnwindSafe(|| (ear.hear)(event)));
+        if heard.is_err() && !ear.has_panicked.swap(true, Ordering::Relaxed) {
+            tracing::warn!("whoever hears an upload's events panicked, and is told no more");
         }
     }
 }

@@ -110,7 +110,10 @@ mod telemetry;
 mod transport;
 mod uploader;
 
-pub use client::{Done, FileType, Put, PutPolicy, Report, Uploader, UploaderBuilder, Verified};
+pub use client::{
+    Aborted, Done, FileType, Put, PutPolicy, Report, SourceState, Unfinished, Uploader,
+    UploaderBuilder, Verified,
+};
 pub use engine::expiry::Grant;
 pub use error::{Error, ErrorKind, Fact};
 pub use events::{Attempt, Event};

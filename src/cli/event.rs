@@ -94,6 +94,8 @@ pub(crate) enum Event<'a> {
     /// An upload was given up. What the service was told: `told`, `not_told`, or `expires` where
     /// there is nothing to tell.
     Aborted { id: &'a str, service: &'a str },
+    /// Upload ids that nobody goes on with were given back to the service, or could not be.
+    Cleaned { given_back: usize, left: usize },
     /// An object, of `stat` or `ls`.
     Object {
         bucket: &'a str,
@@ -195,6 +197,9 @@ pub(crate) struct UploadEvent {
     pub(crate) access_key: String,
     pub(crate) bucket: String,
     pub(crate) key: Option<String>,
+    /// What the program that began it calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resume_id: Option<String>,
     pub(crate) source: String,
     /// `unchanged`, `touched`, `resized` or `missing`.
     pub(crate) source_state: &'static str,

@@ -198,6 +198,10 @@ impl Work {
     fn is_segment(&self) -> bool {
         matches!(self.kind, WorkKind::Segment { .. })
     }
+
+    fn is_commit(&self) -> bool {
+        self.kind == WorkKind::Commit
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,7 +321,7 @@ impl Engine {
             Event::SourceSeen { same } => self.source_seen(same),
             Event::TokenRenewed => self.token_renewed(),
             Event::TokenUnavailable => self.token_unavailable(now),
-            Event::Stop => self.end_at(now, Outcome::Stopped),
+            Event::Stop { drain } => self.stop(now.after(drain)),
             Event::Woken => {}
         }
         self.advance(now);

@@ -28,7 +28,7 @@ impl Error {
         });
         let may_pass = match self.kind() {
             K::NoConnection | K::NotKodo | K::Mismatch | K::Unfinished => true,
-            K::Held | K::Interrupted | K::SourceChanged => true,
+            K::Held | K::Interrupted | K::ShutDown | K::SourceChanged => true,
             K::Usage | K::Config | K::Source | K::Local => false,
             K::Unauthorized | K::Forbidden | K::TooLarge | K::Refused => false,
             K::NoSuchBucket | K::NoSuchObject | K::Exists => false,

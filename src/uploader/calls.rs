@@ -72,6 +72,15 @@ impl Flying {
             seat: Seat::default(),
         }
     }
+
+    /// A request beside the engine's own.
+    pub(super) fn beside(operation: &'static str) -> Self {
+        Self {
+            operation,
+            flight: Flight::new(),
+            seat: Seat::default(),
+        }
+    }
 }
 
 impl Executor {
