@@ -151,7 +151,7 @@ async fn the_last_piece_of_a_form_is_held_back() {
             None => assert_eq!((sent, failure), (len, None)),
             Some(at) => {
                 assert!(sent < len, "byte {at}: all of it went out");
-                assert_eq!(failure, Some(FailureKind::Source), "byte {at}");
+                assert_eq!(failure, Some(FailureKind::SourceChanged), "byte {at}");
             }
         }
     }
