@@ -46,6 +46,36 @@ pub use report::Report;
 const SPAN_NAME_MAX: usize = 100;
 
 /// An upload that is about to be made: `.await` it.
+///
+/// What is said here counts for this upload alone and goes before what its [`Uploader`] is set to; it is
+/// checked when the upload begins, before anything is sent. Connections are shared by all uploads, and so
+/// are `connect_timeout`, proxies, TLS and `limit_rate`; so is the state directory.
+///
+/// ```no_run
+/// # async fn example(uploader: &haul::Uploader) -> Result<(), haul::Error> {
+/// use std::time::Duration;
+/// use haul::{Protocol, PutPolicy};
+///
+/// let key = "users/42/film.mp4";
+/// let done = uploader
+///     .put_file("my-bucket", key, "/srv/incoming/film.mp4")
+///     .policy(
+///         PutPolicy::for_key("my-bucket", key)
+///             .insert_only()
+///             .mime_limit("video/*")
+///             .callback_url("https://example.com/stored")
+///             .callback_body("key=$(key)&hash=$(etag)&user=$(x:user)"),
+///     )
+///     .var("user", "42")
+///     .keep_last_modified()
+///     .protocol(Protocol::V2)
+///     .part_size(16 << 20)
+///     .retry_budget(Duration::from_secs(3600))
+///     .await?;
+/// assert_eq!(done.report.hash_of_lanes(done.size), done.hash);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "an upload only happens when it is awaited"]
 pub struct Put {
