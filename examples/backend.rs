@@ -176,9 +176,8 @@ async fn page(State(backend): State<Arc<Backend>>) -> Html<String> {
     Html(include_str!("backend.html").replace("FILE_MAX", &limit))
 }
 
+/// Our numbers and haul's, which has them with its feature `metrics`.
 async fn numbers(State(backend): State<Arc<Backend>>) -> String {
-    let in_flight = UPLOADS_MAX as usize - backend.turns.available_permits();
-    metrics::gauge!("backend_uploads_in_flight").set(in_flight as f64);
     backend.numbers.render()
 }
 
@@ -309,7 +308,6 @@ async fn feed(
             let words = format!("a file may have {file_max} bytes");
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, words));
         }
-        metrics::counter!("backend_received_bytes_total").increment(piece.len() as u64);
         let piece = if is_last {
             Piece::End
         } else {
@@ -373,20 +371,13 @@ fn last_segment(name: &str) -> String {
     }
 }
 
-/// One line of log for each upload, and one more in the count.
+/// One line of log for each upload. haul counts them itself.
 fn note(key: &str, done: &Result<Done, haul::Error>) {
-    let outcome = match done {
-        Ok(done) => {
-            eprintln!("{key:?}: stored {} bytes, {}", done.size, done.hash);
-            "stored"
-        }
-        Err(error) => {
-            // Of the name, control characters were dropped; of the rest, Debug escapes what is odd.
-            eprintln!("{key:?}: {error}");
-            error.kind().as_str()
-        }
-    };
-    metrics::counter!("backend_uploads_total", "outcome" => outcome).increment(1);
+    // The name in the key is a stranger's: Debug escapes what a terminal would obey.
+    match done {
+        Ok(done) => eprintln!("{key:?}: stored {} bytes, {}", done.size, done.hash),
+        Err(error) => eprintln!("{key:?}: {error}"),
+    }
 }
 
 /// Why a file was not stored, in words for whoever sent it.
@@ -417,6 +408,8 @@ impl Refusal {
 
     /// The answer; `stored` are the files before.
     fn into(self, stored: &[Value]) -> Response {
+        let status = self.status.as_str().to_owned();
+        metrics::counter!("backend_refused_total", "status" => status).increment(1);
         let body = Json(json!({ "error": self.words, "stored": stored }));
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE => {

@@ -151,8 +151,8 @@ fn gone() {
         assert!(line.contains("the stream failed after"), "{line}");
     }
     until("both are counted, and over", || {
-        let failed = backend.number("backend_uploads_total{outcome=\"source\"}");
-        (failed, backend.number("backend_uploads_in_flight")) == (2, 0)
+        let failed = backend.number("haul_uploads_total{outcome=\"source\"}");
+        (failed, backend.number("haul_uploads_running")) == (2, 0)
     });
     assert_eq!(keys(&server), Vec::<String>::new());
 }
