@@ -41,9 +41,9 @@ const STREAM_MEMORY_MIB: f64 = 128.0;
 /// What an upload that waits or runs holds beside its bytes, in KiB.
 const UPLOAD_KIB: f64 = 48.0;
 
-/// Most descriptors: one for each lane that the line is worth (32), as many connections that rest, and
-/// what a process has in any case.
-const DESCRIPTORS_MAX: usize = 32 + 16 + 20;
+/// Most descriptors: two for each lane that the line is worth at most (32), since a connection may still be
+/// closing when its lane has the next, and what a process has in any case.
+const DESCRIPTORS_MAX: usize = 2 * 32 + 20;
 
 /// How often memory's peak and descriptors are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

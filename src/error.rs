@@ -1,6 +1,6 @@
 //! What the user is told. The last of the three error layers: failure → verdict → error.
 
-mod acts;
+pub(crate) mod acts;
 mod facts;
 pub(crate) mod words;
 
@@ -85,6 +85,8 @@ pub enum ErrorKind {
     OutcomeUnknown,
     /// Stopped by request or by a signal.
     Interrupted,
+    /// The uploader was shut down and takes no more uploads.
+    ShutDown,
     /// The local machine failed: a store, a directory, an output that cannot be written.
     Local,
 }
@@ -112,6 +114,7 @@ impl ErrorKind {
             Self::Held => "held",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Interrupted => "interrupted",
+            Self::ShutDown => "shut_down",
             Self::Local => "local",
         }
     }
@@ -280,6 +283,8 @@ fn step(remedy: Remedy) -> &'static str {
 fn meaning(kind: &FailureKind) -> (ErrorKind, Option<&'static str>) {
     use FailureKind as F;
     const AGAIN: &str = RUN_AGAIN;
+    const READABLE: &str = "nothing was stored; run again when the source is there and can be read";
+    const AT_REST: &str = "nothing was stored; run again when the file is at rest";
     const PASSES: (ErrorKind, Option<&str>) = (ErrorKind::Unfinished, Some(AGAIN));
     match kind {
         F::Connect => (
@@ -294,14 +299,8 @@ fn meaning(kind: &FailureKind) -> (ErrorKind, Option<&'static str>) {
             ErrorKind::NotKodo,
             Some("check the host's name; a proxy or a captive portal may be in the way"),
         ),
-        F::Source => (
-            ErrorKind::Source,
-            Some("nothing was stored; run again when the source is there and can be read"),
-        ),
-        F::SourceChanged => (
-            ErrorKind::SourceChanged,
-            Some("nothing was stored; run again when the file is at rest"),
-        ),
+        F::Source => (ErrorKind::Source, Some(READABLE)),
+        F::SourceChanged => (ErrorKind::SourceChanged, Some(AT_REST)),
         F::Mismatch => (ErrorKind::Mismatch, Some(AGAIN)),
         F::Unauthorized => (
             ErrorKind::Unauthorized,

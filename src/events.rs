@@ -1,8 +1,11 @@
 //! What an upload tells while it runs.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::engine::expiry::Grant;
 use crate::model::{Failure, Stage, Trace};
 
 /// A moment of an upload, told to whoever asked for events.
@@ -66,6 +69,20 @@ pub enum Event {
         /// For how long nothing passed.
         silence: Duration,
     },
+    /// At its present pace the upload takes longer than something lives that the service gave for a time:
+    /// a ready token, a v1 context, a v2 upload id. Told once of each, before anything is sent or while it
+    /// runs. Of tokens that are renewed (own keys, a provider) only when there will be no other.
+    ///
+    /// Nothing ends by it: the line may become faster. A token that has ended ends the upload, with
+    /// what is stored kept; what a context or an upload id stood for goes again.
+    Expiring {
+        /// Which.
+        what: Grant,
+        /// How long it still lives, by the service's clock.
+        left: Duration,
+        /// How long the upload still takes at its present pace.
+        needed: Duration,
+    },
     /// A request to an upload host ended, well or not. Many of them make an upload.
     Attempt(Attempt),
     /// Something worth knowing that is no error, in words for people.
@@ -97,20 +114,34 @@ pub struct Attempt {
 /// What is called with every event.
 type Hear = dyn Fn(&Event) + Send + Sync;
 
-/// Who is told. It must not block: the upload waits for it.
+/// Who is told. It must not block: the upload waits for it. One that panics is told no more.
 #[derive(Clone, Default)]
-pub(crate) struct Listener(Option<Arc<Hear>>);
+pub(crate) struct Listener(Option<Arc<Ear>>);
+
+struct Ear {
+    hear: Box<Hear>,
+    has_panicked: AtomicBool,
+}
 
 impl Listener {
     /// A listener that calls `hear`.
     pub(crate) fn new(hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(hear)))
+        Self(Some(Arc::new(Ear {
+            hear: Box::new(hear),
+            has_panicked: AtomicBool::new(false),
+        })))
     }
 
-    /// Tells `event`.
+    /// Tells `event`. A panic of whoever hears it is his own: what he says of it may be secret, and the
+    /// upload goes on.
     pub(crate) fn tell(&self, event: &Event) {
-        if let Some(hear) = &self.0 {
-            hear(event);
+        let Some(ear) = &self.0 else { return };
+        if ear.has_panicked.load(Ordering::Relaxed) {
+            return;
+        }
+        let heard = panic::catch_unwind(AssertUnwindSafe(|| (ear.hear)(event)));
+        if heard.is_err() && !ear.has_panicked.swap(true, Ordering::Relaxed) {
+            tracing::warn!("whoever hears an upload's events panicked, and is told no more");
         }
     }
 }

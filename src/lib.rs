@@ -10,7 +10,7 @@
 //! ```text
 //! pure          model · engine · kodo            no files, sockets, clocks, tasks, randomness
 //! I/O           journal · source · network · transport · api · telemetry · devserver   thin; no decisions
-//! composition   uploader · client · events · config · error · stop · cli
+//! composition   uploader · client · events · config · error · guide · stop · cli
 //! ```
 //!
 //! *The rule*: pure code imports only [`model`]; `engine` and `kodo` never meet; I/O imports pure
@@ -33,7 +33,7 @@
 //! | `client` | what a program calls: [`Uploader`] and its builders |
 //! | `events`, `error` | what an upload tells on its way, and what the user is told when it fails |
 //! | `telemetry` | numbers for operators (feature `metrics`) |
-//! | [`guide`] | pages to read |
+//! | [`guide`] | pages to read: coming from the service's own SDKs, what operators see |
 //! | `stop` | a request to stop, heard by every upload it was given to |
 //! | `config` | the one table of settings, and where each value comes from (feature `cli`) |
 //! | `cli` | the `haul` program (feature `cli`) |
@@ -110,7 +110,11 @@ mod telemetry;
 mod transport;
 mod uploader;
 
-pub use client::{Done, FileType, Put, PutPolicy, Report, Uploader, UploaderBuilder, Verified};
+pub use client::{
+    Aborted, Done, FileType, Put, PutPolicy, Report, SourceState, Unfinished, Uploader,
+    UploaderBuilder, Verified,
+};
+pub use engine::expiry::Grant;
 pub use error::{Error, ErrorKind, Fact};
 pub use events::{Attempt, Event};
 pub use kodo::policy::{CallbackBodyType, DetectMime};

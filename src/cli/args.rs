@@ -116,6 +116,8 @@ pub(crate) enum UploadsCommand {
         #[arg(value_name = "ID")]
         id: String,
     },
+    /// Give back to the service what could not be given back before; remove what crashes left
+    Clean,
 }
 
 #[derive(Debug, Args)]

@@ -46,6 +46,12 @@ pub(crate) enum Event<'a> {
     LineDown { silence_ms: u64 },
     /// The line is back.
     LineUp { silence_ms: u64 },
+    /// What the service gave for a time ends before the upload does, at its present pace; once of each.
+    Expiring {
+        what: &'a str,
+        left_ms: u64,
+        needed_ms: u64,
+    },
     /// An attempt failed; another follows.
     Retrying {
         message: &'a str,
@@ -88,6 +94,8 @@ pub(crate) enum Event<'a> {
     /// An upload was given up. What the service was told: `told`, `not_told`, or `expires` where
     /// there is nothing to tell.
     Aborted { id: &'a str, service: &'a str },
+    /// Upload ids that nobody goes on with were given back to the service, or could not be.
+    Cleaned { given_back: usize, left: usize },
     /// An object, of `stat` or `ls`.
     Object {
         bucket: &'a str,
@@ -189,6 +197,9 @@ pub(crate) struct UploadEvent {
     pub(crate) access_key: String,
     pub(crate) bucket: String,
     pub(crate) key: Option<String>,
+    /// What the program that began it calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resume_id: Option<String>,
     pub(crate) source: String,
     /// `unchanged`, `touched`, `resized` or `missing`.
     pub(crate) source_state: &'static str,
@@ -289,6 +300,15 @@ mod tests {
         assert_eq!(
             done.line(),
             r#"{"v":1,"event":"done","bucket":"b","key":"k","hash":"F","size":1,"resumed_bytes":0,"sent_bytes":1,"resent_bytes":0,"verified":"object"}"#
+        );
+        let expiring = Event::Expiring {
+            what: "token",
+            left_ms: 1,
+            needed_ms: 2,
+        };
+        assert_eq!(
+            expiring.line(),
+            r#"{"v":1,"event":"expiring","what":"token","left_ms":1,"needed_ms":2}"#
         );
         let error = Error::new(ErrorKind::Source, "m");
         let failed = Event::Failed(Box::new(FailedEvent::new(&error, 5)));

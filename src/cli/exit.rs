@@ -24,6 +24,7 @@ pub(crate) fn code(error: &Error) -> u8 {
         | ErrorKind::Unfinished
         | ErrorKind::Held
         | ErrorKind::OutcomeUnknown
+        | ErrorKind::ShutDown
         | ErrorKind::Local => 1,
     }
 }

@@ -1,12 +1,15 @@
 //! An error as people read it: what happened, where, how often, what is safe, what to do now.
 
-use crate::error::Error;
+use crate::error::acts::NEXT;
+use crate::error::{Error, ErrorKind};
 
 /// The lines of `error`. Those about what happened have at most `width` columns, if there is a width
 /// and a blank to break at.
 pub(crate) fn lines(error: &Error, width: Option<usize>) -> Vec<String> {
+    // A command line must stay whole for whoever copies it.
+    let is_whole = |head: &str| error.kind() == ErrorKind::Interrupted && head == NEXT;
     let rows = error.rows().into_iter();
-    let broken = rows.flat_map(|it| row(&it.head, &it.text, width.filter(|_| it.may_break)));
+    let broken = rows.flat_map(|it| row(&it.head, &it.text, width.filter(|_| !is_whole(&it.head))));
     broken.collect()
 }
 

@@ -19,6 +19,7 @@ use crate::cli::event::{Event, Way};
 use crate::cli::terminal::{Terminal, printable};
 use crate::clock;
 use crate::config::value::iec;
+use crate::engine::expiry::Grant;
 use crate::error::{Error, ErrorKind, words};
 use crate::events;
 use crate::model::Failure;
@@ -136,6 +137,7 @@ impl Progress {
             } => self.pace(*lanes, *segment_bytes, *bytes_per_s),
             events::Event::LineDown { silence } => self.line_down(*silence),
             events::Event::LineUp { silence } => self.line_up(*silence),
+            events::Event::Expiring { what, left, needed } => self.expiring(*what, *left, *needed),
             events::Event::Attempt(attempt) => self.attempt(attempt),
             events::Event::NotResumable(message) => {
                 self.shown().is_resumable = false;
@@ -233,6 +235,15 @@ impl Progress {
         if self.verbose > 0 {
             self.say("no connection opens: trying every 2 s");
         }
+    }
+
+    fn expiring(&self, what: Grant, left: Duration, needed: Duration) {
+        self.emit(&Event::Expiring {
+            what: what.as_str(),
+            left_ms: millis(left),
+            needed_ms: millis(needed),
+        });
+        self.say(&format!("note: {}", told_expiring(what, left, needed)));
     }
 
     fn line_up(&self, silence: Duration) {
@@ -402,4 +413,28 @@ impl Progress {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What ends too early, in words.
+fn told_expiring(what: Grant, left: Duration, needed: Duration) -> String {
+    let (what, then) = match what {
+        Grant::Token => (
+            "the upload token",
+            "with one that lives longer the upload goes on",
+        ),
+        Grant::UploadId => (
+            "the service's id of this upload",
+            "without it all goes again",
+        ),
+        _ => (
+            "what the service gave for the first blocks",
+            "without it they go again",
+        ),
+    };
+    let needed = words::time(needed);
+    let ends = match left.is_zero() {
+        true => "has ended".to_owned(),
+        false => format!("ends in {}", words::time(left)),
+    };
+    format!("{what} {ends}, and the upload takes {needed} more at this pace: {then}")
 }

@@ -1,21 +1,19 @@
 //! `haul uploads`: what this machine has begun and not finished.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use crate::cli::args::UploadsCommand;
 use crate::cli::destination::Service;
 use crate::cli::event::{Event, UploadEvent};
 use crate::cli::service::Remote;
 use crate::cli::terminal::{Terminal, printable};
+use crate::client::{self, Aborted, SourceState};
 use crate::clock;
 use crate::config::Config;
 use crate::config::value::iec;
 use crate::engine::plan::Protocol;
 use crate::error::{Error, ErrorKind};
-use crate::journal::OpenError;
-use crate::journal::header::{Identity, Source, Target};
+use crate::journal::header::{ResumeId, Target};
 use crate::journal::index::{self, Entry, Unfinished};
+use crate::journal::orphans::{self, Orphan};
 
 /// Digits of an identity that are shown: enough to tell 10 000 uploads apart.
 const ID_LEN: usize = 12;
@@ -23,7 +21,7 @@ const ID_LEN: usize = 12;
 /// What journals call the store of `local://`.
 const LOCAL: &str = "local";
 
-/// Lists, shows or aborts.
+/// Lists, shows, aborts or cleans.
 pub(crate) async fn uploads(
     command: Option<&UploadsCommand>,
     config: &Config,
@@ -33,6 +31,7 @@ pub(crate) async fn uploads(
         None | Some(UploadsCommand::List) => list(config, terminal).await,
         Some(UploadsCommand::Show { id }) => show(id, config, terminal).await,
         Some(UploadsCommand::Abort { id }) => abort(id, config, terminal).await,
+        Some(UploadsCommand::Clean) => clean(config, terminal).await,
     }
 }
 
@@ -52,11 +51,17 @@ async fn list(config: &Config, terminal: &Terminal) -> Result<(), Error> {
     if entries.is_empty() {
         terminal.say("no unfinished uploads");
     }
+    match orphans(config).await?.len() {
+        0 => {}
+        count => terminal.say(&format!(
+            "{count} upload ids wait to be given back to the service: haul uploads clean"
+        )),
+    }
     Ok(())
 }
 
 async fn show(id: &str, config: &Config, terminal: &Terminal) -> Result<(), Error> {
-    let (_, entry) = find(id, config).await?;
+    let entry = find(id, config).await?;
     let Entry::Upload(upload) = &entry else {
         return tell_odd(&entry, terminal);
     };
@@ -68,6 +73,15 @@ async fn show(id: &str, config: &Config, terminal: &Terminal) -> Result<(), Erro
         row("destination", destination(&header.target)),
         row("service", header.target.store.clone()),
         row("access_key", header.target.access_key.clone()),
+        row(
+            "resume_id",
+            header
+                .target
+                .resume_id
+                .as_ref()
+                .map_or("-", ResumeId::as_str)
+                .to_owned(),
+        ),
         row("source", header.source.path.to_string()),
         row("source_state", upload_event.source_state.to_owned()),
         row("protocol", upload_event.protocol.unwrap_or("-").to_owned()),
@@ -90,33 +104,35 @@ async fn show(id: &str, config: &Config, terminal: &Terminal) -> Result<(), Erro
     terminal.data(&lines.join("\n"), &Event::Upload(Box::new(upload_event)))
 }
 
-/// Removes the journal, then tells the service: whoever takes the upload up meanwhile is safe.
+/// Gives an upload up: through an uploader where one may tell the service, else here only.
 async fn abort(id: &str, config: &Config, terminal: &Terminal) -> Result<(), Error> {
-    let (identity, entry) = find(id, config).await?;
-    let state_dir = config.state_dir()?.to_owned();
-    let now = clock::unix_seconds(clock::wall());
-    let removed = blocking(move || {
-        let removed = index::remove(&state_dir, identity, now);
-        // Locks and drafts that crashes left go with it; whatever stays is a few bytes.
-        let _ = index::sweep(&state_dir, now);
-        removed
-    });
-    let removed = removed.await?;
-    match removed {
-        Ok(true) => {}
-        Ok(false) => return Err(local("another process has just finished it".to_owned())),
-        Err(held @ OpenError::Held { .. }) => {
-            let error = Error::new(ErrorKind::Held, held.to_string());
-            return Err(error.next("stop that process first"));
+    let entry = find(id, config).await?;
+    let identity = match &entry {
+        Entry::Upload(upload) => upload.identity,
+        Entry::Damaged { identity } => *identity,
+        odd => {
+            let what = odd.oddity().map(|(_, what)| what);
+            return Err(local(what.unwrap_or_default()));
         }
-        Err(why) => return Err(local(why.to_string())),
-    }
-    let id = identity.to_string();
-    terminal.say(&format!("removed the journal of {}", &id[..ID_LEN]));
-    let told = match &entry {
-        Entry::Upload(upload) => tell_service(upload, config).await,
-        _ => "unknown",
     };
+    let id = identity.to_string();
+    let told = match &entry {
+        Entry::Upload(upload) => tell_service(upload, config).await?,
+        _ => None,
+    };
+    let told = match told {
+        Some(told) => told,
+        None => {
+            let state_dir = config.state_dir()?.to_owned();
+            blocking(move || client::forget(&state_dir, identity)).await??;
+            match &entry {
+                Entry::Upload(upload) if upload.checkpoint.upload_id.is_some() => "not_told",
+                Entry::Upload(_) => "expires",
+                _ => "unknown",
+            }
+        }
+    };
+    terminal.say(&format!("removed the journal of {}", &id[..ID_LEN]));
     match told {
         "told" => terminal.say("the service dropped the parts it had"),
         "not_told" => terminal.say(
@@ -131,39 +147,80 @@ async fn abort(id: &str, config: &Config, terminal: &Terminal) -> Result<(), Err
     })
 }
 
-/// Tells the service to drop what it has of a v2 upload, if it can be told.
-async fn tell_service(upload: &Unfinished, config: &Config) -> &'static str {
-    let Some(upload_id) = &upload.checkpoint.upload_id else {
-        return "expires";
-    };
+/// Gives an upload up where the service may have to be told; what it was told, none where there is
+/// nobody to tell it.
+async fn tell_service(upload: &Unfinished, config: &Config) -> Result<Option<&'static str>, Error> {
+    if upload.checkpoint.upload_id.is_none() {
+        return Ok(None);
+    }
     let target = &upload.header.target;
-    let service = match target.store.as_str() {
-        LOCAL => Service::Local,
-        _ => Service::Kodo,
+    let Ok(remote) = Remote::open(service_of(target), config).await else {
+        return Ok(None);
     };
-    let Ok(remote) = Remote::open(service, config).await else {
-        return "not_told";
-    };
-    let told = match remote.uploader().is_home_of(target).await {
-        true => remote.uploader().abort(target, upload_id).await.is_ok(),
-        false => false,
+    let uploader = remote.uploader();
+    let aborted = match uploader.is_home_of(target).await {
+        true => uploader.abort(upload.identity.to_string()).await.map(Some),
+        false => Ok(None),
     };
     remote.close().await;
-    if told { "told" } else { "not_told" }
+    Ok(aborted?.map(Aborted::as_str))
+}
+
+/// Gives orphans back, and removes what crashes left.
+async fn clean(config: &Config, terminal: &Terminal) -> Result<(), Error> {
+    let orphans = orphans(config).await?;
+    let mut given_back = 0;
+    for service in [Service::Kodo, Service::Local] {
+        if !orphans.iter().any(|it| service_of(&it.target) == service) {
+            continue;
+        }
+        let Ok(remote) = Remote::open(service, config).await else {
+            continue;
+        };
+        given_back += remote.uploader().clean().await;
+        remote.close().await;
+    }
+    let (state_dir, now) = (
+        config.state_dir()?.to_owned(),
+        clock::unix_seconds(clock::wall()),
+    );
+    let swept = blocking(move || index::sweep(&state_dir, now)).await?;
+    swept.map_err(|why| local(why.to_string()))?;
+    let left = orphans.len().saturating_sub(given_back);
+    match (given_back, left) {
+        (0, 0) => terminal.say("nothing to clean"),
+        (_, 0) => terminal.say(&format!("gave {given_back} upload ids back to the service")),
+        _ => terminal.say(&format!(
+            "gave {given_back} upload ids back to the service; {left} are left (their keys and hosts \
+             are not at hand, or it could not be reached), and expire after 7 days at most"
+        )),
+    }
+    terminal.event(&Event::Cleaned { given_back, left })
+}
+
+/// Upload ids that wait to be given back.
+async fn orphans(config: &Config) -> Result<Vec<Orphan>, Error> {
+    let (state_dir, now) = (
+        config.state_dir()?.to_owned(),
+        clock::unix_seconds(clock::wall()),
+    );
+    let listed = blocking(move || orphans::list(&state_dir, now)).await?;
+    listed.map_err(|error| local(format!("cannot list orphans: {error}")))
+}
+
+/// The service that `target` is at.
+fn service_of(target: &Target) -> Service {
+    match target.store.as_str() {
+        LOCAL => Service::Local,
+        _ => Service::Kodo,
+    }
 }
 
 /// The one entry whose identity begins with `id`.
-async fn find(id: &str, config: &Config) -> Result<(Identity, Entry), Error> {
+async fn find(id: &str, config: &Config) -> Result<Entry, Error> {
     let (state_dir, prefix) = (config.state_dir()?.to_owned(), id.to_owned());
-    let found = blocking(move || {
-        let identity = index::find(&state_dir, &prefix).map_err(|why| why.to_string())?;
-        let entry = index::look(&state_dir, identity);
-        let entry = entry.ok_or_else(|| format!("{identity} has just been finished"))?;
-        Ok::<_, String>((identity, entry))
-    });
-    found
-        .await?
-        .map_err(|why| Error::new(ErrorKind::Usage, why).next("see haul uploads list"))
+    let found = blocking(move || client::look(&state_dir, &prefix)).await?;
+    found.map_err(|why| Error::new(ErrorKind::Usage, why).next("see haul uploads list"))
 }
 
 /// Runs file work where it disturbs nobody.
@@ -200,8 +257,9 @@ fn event(upload: &Unfinished) -> UploadEvent {
             .key
             .as_ref()
             .map(|key| key.as_str().to_owned()),
+        resume_id: header.target.resume_id.clone().map(String::from),
         source: header.source.path.to_string(),
-        source_state: source_state(&header.source),
+        source_state: SourceState::of(&header.source).as_str(),
         protocol: upload
             .checkpoint
             .layout
@@ -213,7 +271,7 @@ fn event(upload: &Unfinished) -> UploadEvent {
         size: header.source.size,
         safe_bytes: upload.checkpoint.safe_bytes(),
         created: header.created,
-        expires: expires(upload),
+        expires: upload.checkpoint.first_expiry(),
         held: upload.holder.is_some(),
         holder: holder(upload),
         commit_unclear: upload.checkpoint.committing.is_some(),
@@ -222,24 +280,8 @@ fn event(upload: &Unfinished) -> UploadEvent {
 
 /// What lies among the journals and is none that can be shown. It is left alone.
 fn tell_odd(entry: &Entry, terminal: &Terminal) -> Result<(), Error> {
-    let (state, what): (_, String) = match entry {
-        Entry::Upload(_) => return Ok(()),
-        Entry::Damaged { identity } => (
-            "damaged",
-            format!("{identity}: the journal is damaged; the upload would begin anew"),
-        ),
-        Entry::Newer { path, version } => (
-            "newer",
-            format!(
-                "{}: a newer haul's journal (format {version}), left alone",
-                path.display()
-            ),
-        ),
-        Entry::Foreign { path } => (
-            "foreign",
-            format!("{}: no journal of an upload, left alone", path.display()),
-        ),
-        Entry::Unreadable(why) => ("unreadable", why.to_string()),
+    let Some((state, what)) = entry.oddity() else {
+        return Ok(());
     };
     let event = Event::OddJournal {
         state,
@@ -266,37 +308,9 @@ fn done(upload: &Unfinished) -> String {
     format!("{} of {} ({percent} %)", iec(safe), iec(size))
 }
 
-/// Whether the file is still what the journal tells of. Bytes decide when it is resumed.
-fn source_state(source: &Source) -> &'static str {
-    let path: Option<PathBuf> = source.path.to_path();
-    let Some(Ok(metadata)) = path.map(std::fs::metadata) else {
-        return "missing";
-    };
-    if metadata.len() != source.size {
-        return "resized";
-    }
-    let mtime = metadata.modified().ok();
-    let since = mtime.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    let known = u64::try_from(source.mtime_ns)
-        .ok()
-        .map(Duration::from_nanos);
-    if since == known {
-        "unchanged"
-    } else {
-        "touched"
-    }
-}
-
-/// When the first of what the service holds goes, in seconds since 1970.
-fn expires(upload: &Unfinished) -> Option<u64> {
-    let receipts = upload.checkpoint.lanes.values();
-    let earliest = receipts.filter_map(|(_, receipt)| receipt.expires).min();
-    upload.checkpoint.expires.into_iter().chain(earliest).min()
-}
-
 fn expiry(upload: &Unfinished) -> String {
     let now = clock::unix_seconds(clock::wall());
-    match expires(upload) {
+    match upload.checkpoint.first_expiry() {
         None => "unknown".to_owned(),
         Some(end) if end <= now => "already".to_owned(),
         Some(end) => format!("in {}", coarse(end - now)),

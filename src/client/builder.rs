@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::{Api, CallLimits};
+use crate::client::abort::Rounds;
 use crate::client::hosts::{HostBook, HostSettings};
 use crate::client::line_book::LineBook;
 use crate::client::memory::Memory;
@@ -289,6 +290,8 @@ impl UploaderBuilder {
                     store_name: self.store_name.clone(),
                     required: self.require_resume,
                 },
+                duty: Arc::default(),
+                rounds: Rounds::default(),
                 credentials: self.keys()?,
                 token,
                 provider: self.provider.clone().map(|it| it.within(&limits)),

@@ -23,7 +23,7 @@ use crate::kodo::Region;
 use crate::kodo::multipart::{self, Initiated, Upload};
 use crate::model::{Endpoint, Failure, FailureKind, ObjectKey};
 use crate::uploader::asking::{self, Turn};
-use crate::uploader::{Permit, Unfinished};
+use crate::uploader::{Orphans, Permit, Unfinished};
 
 /// How long another region may take to show that it serves: the time of a few addresses and hosts.
 const TRIAL: Duration = Duration::from_secs(20);
@@ -32,6 +32,8 @@ const TRIAL: Duration = Duration::from_secs(20);
 pub(super) struct Course<'a> {
     book: &'a HostBook,
     inquiry: Inquiry<'a>,
+    /// Where upload ids go that a region does not take back.
+    pub(super) orphans: Option<Orphans>,
     /// Those in use.
     pub(super) hosts: BucketHosts,
     /// Whom a refusal sent us away from in this call.
@@ -54,6 +56,7 @@ impl<'a> Course<'a> {
         let course = Self {
             book,
             inquiry,
+            orphans: None,
             hosts,
             followed: None,
             home_failed: None,
@@ -259,9 +262,16 @@ impl<'a> Course<'a> {
             let request = multipart::initiate(&token, bucket, key);
             let answer = api.send(host, request).await?;
             let id = Initiated::read(&answer, clock::wall())?.upload_id;
-            // What is not given back expires by itself.
+            let lost = self
+                .orphans
+                .as_ref()
+                .map(|it| it.lost(id.as_str(), Some(host)));
             let abort = Upload::new(bucket, key, &id).abort(&token);
-            api.send(host, abort).await.ok();
+            let answer = api.send(host, abort).await;
+            let aborted = answer.and_then(|answer| multipart::aborted(&answer, clock::wall()));
+            if let (Ok(()), Some(lost)) = (aborted, lost) {
+                lost.is_back();
+            }
             Ok(())
         };
         let trial = asking::ask(&region.up, Turn::Beside, initiate);

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::client::hosts::HostBook;
+use crate::client::shutdown::AtWork;
 use crate::clock;
 use crate::engine::record::Checkpoint;
 use crate::error::{Error, ErrorKind};
 use crate::events::{Event, Listener};
 use crate::journal::disk::{Note, Opened};
-use crate::journal::header::{self, Header, SourcePath, Target};
+use crate::journal::header::{self, Header, ResumeId, SourcePath, Target};
 use crate::journal::queue::Journal;
+use crate::journal::said::Said;
 use crate::journal::{OpenError, Unavailable};
 use crate::kodo::AccessKey;
 use crate::model::{Bucket, ObjectKey};
@@ -34,6 +36,12 @@ pub(super) struct Errand<'a> {
     pub(super) bucket: &'a Bucket,
     pub(super) key: Option<&'a ObjectKey>,
     pub(super) source: &'a Source,
+    /// What the caller calls it.
+    pub(super) resume_id: Option<&'a ResumeId>,
+    /// What the caller says of the object.
+    pub(super) says: Option<&'a Said>,
+    /// Where it is told that the upload is remembered.
+    pub(super) at_work: &'a AtWork,
 }
 
 impl Memory {
@@ -88,19 +96,26 @@ impl Memory {
                 listener.tell(&Event::Notice(words(note)));
             }
         }
+        errand.at_work.learn(|task| task.identity = Some(identity));
         Ok((Recorder::new(Some((journal, identity))), checkpoint))
+    }
+
+    /// Where `errand` goes.
+    pub(super) fn target(&self, errand: &Errand<'_>, hosts: &HostBook) -> Target {
+        Target {
+            service: SERVICE.to_owned(),
+            access_key: errand.access_key.as_str().to_owned(),
+            store: self.store_name.clone().unwrap_or_else(|| hosts.store()),
+            bucket: errand.bucket.clone(),
+            key: errand.key.cloned(),
+            resume_id: errand.resume_id.cloned(),
+        }
     }
 
     fn header(&self, errand: &Errand<'_>, file: &FileSource, hosts: &HostBook) -> Header {
         let facts = file.facts();
         Header {
-            target: Target {
-                service: SERVICE.to_owned(),
-                access_key: errand.access_key.as_str().to_owned(),
-                store: self.store_name.clone().unwrap_or_else(|| hosts.store()),
-                bucket: errand.bucket.clone(),
-                key: errand.key.cloned(),
-            },
+            target: self.target(errand, hosts),
             source: header::Source {
                 path: SourcePath::new(&canonical(file.path())),
                 size: file.len(),
@@ -110,6 +125,7 @@ impl Memory {
                 inode: facts.inode,
             },
             created: clock::unix_seconds(clock::wall()),
+            says: errand.says.cloned(),
         }
     }
 

@@ -1,6 +1,5 @@
 //! What a program calls: [`Uploader`], its builder, and the builders of its uploads.
 
-#[cfg(feature = "cli")]
 mod abort;
 mod builder;
 mod course;
@@ -12,11 +11,13 @@ mod policy;
 mod put;
 mod secret;
 mod settings;
+mod shutdown;
 mod stream;
 #[cfg(test)]
 #[cfg(feature = "devserver")]
 mod tests;
 mod times;
+mod unfinished;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,18 +26,26 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+pub use abort::Aborted;
+#[cfg(feature = "cli")]
+pub(crate) use abort::forget;
 pub use builder::UploaderBuilder;
 pub use policy::{FileType, PutPolicy};
 pub use put::{Done, Put, Report, Verified};
 #[cfg(feature = "cli")]
 pub(crate) use times::{STALL_TIMEOUT_MIN, TIME_LIMIT_MIN};
+#[cfg(feature = "cli")]
+pub(crate) use unfinished::look;
+pub use unfinished::{SourceState, Unfinished};
 
 use crate::api::Api;
+use crate::client::abort::Rounds;
 use crate::client::hosts::{BucketHosts, HostBook, Inquiry, Persistence};
 use crate::client::line_book::LineBook;
 use crate::client::memory::Memory;
 use crate::client::put::What;
 use crate::client::settings::Settings;
+use crate::client::shutdown::Duty;
 use crate::clock;
 use crate::engine::retry;
 use crate::error::{Error, ErrorKind};
@@ -47,7 +56,7 @@ use crate::model::{Answer, Bucket, Endpoint, Failure, FailureKind, ObjectKey, Re
 use crate::source::Budget;
 use crate::transport::Transport;
 use crate::uploader::asking::{self, Turn};
-use crate::uploader::{Access, Line, TokenProvider};
+use crate::uploader::{Access, Held, Line, TokenProvider};
 
 /// Uploads files into Kodo, and asks about what is there.
 ///
@@ -86,6 +95,8 @@ struct Inner {
     settings: Settings,
     stream_memory: Budget,
     memory: Memory,
+    duty: Arc<Duty>,
+    rounds: Rounds,
     /// Seed of all chance, where a test must be repeatable.
     #[cfg(test)]
     seed: Option<u64>,
@@ -246,7 +257,8 @@ impl Uploader {
         let inner = &self.inner;
         if let Some(provider) = &inner.provider {
             let first = provider.token(|event| listener.tell(event)).await?;
-            return Ok(Access::Provider(provider.clone(), Box::new(first)));
+            let held = Held::new(first, clock::unix_seconds(clock::wall()));
+            return Ok(Access::Provider(provider.clone(), Arc::new(held)));
         }
         match (&inner.token, &inner.credentials) {
             (Some(token), _) => Ok(Access::Token(Box::new(token.clone()))),

@@ -32,7 +32,7 @@ const LIFE: Life = Life::For(Duration::from_secs(3600));
 /// use haul::{Credentials, PutPolicy};
 ///
 /// # fn main() -> Result<(), haul::Error> {
-/// let keys = Credentials::from_texts("access key".replace(' ', "-"), "secret-key")?;
+/// let keys = Credentials::from_texts("my-access-key", "my-secret-key")?;
 /// let token = PutPolicy::for_prefix("my-bucket", "users/42/")
 ///     .expires_in(Duration::from_secs(600))
 ///     .insert_only()

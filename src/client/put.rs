@@ -5,6 +5,8 @@ mod report;
 mod travel;
 mod wishes;
 
+mod remembered;
+
 use std::future::IntoFuture;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -19,16 +21,19 @@ use crate::client::memory::Errand;
 use crate::client::policy::PutPolicy;
 use crate::client::secret::Secret;
 use crate::client::settings::Settings;
+use crate::client::shutdown::AtWork;
 use crate::client::stream::OneStream;
 use crate::client::{Uploader, no_keys};
 use crate::clock;
 use crate::engine::retry::CONTACT_BUDGET;
 use crate::error::{Error, ErrorKind};
 use crate::events::Listener;
-use crate::kodo::{AccessKey, Commit};
+use crate::journal::header::ResumeId;
+use crate::journal::said::Said;
+use crate::kodo::{AccessKey, Commit, UploadToken};
 use crate::model::{Bucket, ObjectKey};
 use crate::source::Source;
-use crate::stop::Stop;
+use crate::stop::{Stop, Stops};
 use crate::telemetry::{self, Lasting};
 use crate::uploader::{self, Access, Job, Permit, UploadHosts, random_bytes};
 
@@ -63,6 +68,9 @@ pub struct Put {
     /// The window is this call's alone.
     has_own_window: bool,
     hosts: Arc<HostBook>,
+    resume_id: Option<String>,
+    /// The unfinished upload that it goes on with.
+    unfinished: Option<String>,
     listener: Listener,
     stop: Stop,
 }
@@ -97,6 +105,8 @@ impl Put {
             endpoints: Vec::new(),
             settings: Settings::default(),
             has_own_window: false,
+            resume_id: None,
+            unfinished: None,
             listener: Listener::default(),
             stop: Stop::default(),
         }
@@ -118,21 +128,38 @@ impl Put {
         result
     }
 
-    async fn run(mut self) -> Result<Done, Error> {
-        self.choose_way()?;
+    async fn run(self) -> Result<Done, Error> {
+        let mut this = self.recalled().await?;
+        this.choose_way()?;
+        let (resume_id, says) = (this.named()?, this.says());
+        let at_work = this.uploader.inner.duty.begin(this.task())?;
+        let running = this.run_as(resume_id.as_ref(), says.as_ref(), &at_work);
+        let result = running.await;
+        at_work.ended(result.as_ref().err());
+        result
+    }
+
+    /// The upload, under this name, and with what is kept of what it says.
+    async fn run_as(
+        mut self,
+        resume_id: Option<&ResumeId>,
+        says: Option<&Said>,
+        at_work: &AtWork,
+    ) -> Result<Done, Error> {
         let (log, listener) = Log::beside(std::mem::take(&mut self.listener));
         self.listener = listener;
         let bucket = Bucket::new(self.bucket.as_str())?;
         let key = self.key.as_ref().map(ObjectKey::new).transpose()?;
         // What cannot be said is refused before a file is opened.
         self.commit(key.clone(), None)?;
+        let stops = self.stops();
         let stopped = interrupted("stopped before anything was sent");
-        let source = or_stopped(&self.stop, stopped, self.source()).await?;
+        let source = or_stopped(&stops, stopped, self.source()).await?;
         let commit = self.commit(key.clone(), source.modified())?;
         let size = source.expected_len().unwrap_or_default();
+        at_work.learn(|task| task.size = size);
         let stopped = interrupted("stopped before anything was sent");
-        let access = self.access();
-        let access = or_stopped(&self.stop, stopped, access).await?;
+        let access = or_stopped(&stops, stopped, self.access()).await?;
         let access_key = account(&access)?;
         // Before anything is asked of anybody: a token that does not cover this is refused here.
         self.permit(&access, &bucket, key.as_ref(), size)?;
@@ -146,20 +173,25 @@ impl Put {
         };
         let course = Course::begin(&self.hosts, inquiry);
         let stopped = interrupted("stopped before the upload had begun");
-        let mut course = or_stopped(&self.stop, stopped, course).await?;
+        let mut course = or_stopped(&stops, stopped, course).await?;
         let errand = Errand {
             access_key: &access_key,
             bucket: &bucket,
             key: key.as_ref(),
             source: &source,
+            resume_id,
+            says,
+            at_work,
         };
+        course.orphans = Some(self.uploader.orphans(&errand));
         loop {
             let permit = self.permit(&access, &bucket, key.as_ref(), size)?;
             let job = self.job(&errand, &commit, permit, &mut course).await?;
             let way = self.way(&course);
             let inner = &self.uploader.inner;
             inner.line.recall(&inner.line_book.known(&way).await);
-            let ended = uploader::upload(job).await;
+            let upload = uploader::upload(job);
+            let ended = self.uploader.beside_orphans(&access, upload).await;
             inner.line_book.keep(&way, &inner.line.known()).await;
             let unfinished = match ended {
                 Ok(outcome) => return Ok(self.done(outcome, source.len(), &log)),
@@ -169,9 +201,12 @@ impl Put {
             let safe_bytes = unfinished.safe_bytes;
             let stopped = format!("stopped with {safe_bytes} of {size} bytes safe");
             let stopped = interrupted(&stopped).safe(safe_bytes);
-            let permit = self.permit(&access, &bucket, key.as_ref(), size)?;
+            // A right that is over is what it failed for.
+            let Ok(permit) = self.permit(&access, &bucket, key.as_ref(), size) else {
+                return Err(unfinished.error);
+            };
             let going_on = course.go_on(unfinished, &permit, key.as_ref());
-            or_stopped(&self.stop, stopped, going_on).await?;
+            or_stopped(&stops, stopped, going_on).await?;
         }
     }
 
@@ -243,7 +278,8 @@ impl Put {
             checkpoint,
             seed: self.seed()?,
             listener: self.listener.clone(),
-            stop: self.stop.clone(),
+            stops: self.stops(),
+            orphans: self.uploader.orphans(errand),
         })
     }
 
@@ -300,13 +336,13 @@ fn shortened(name: &str) -> &str {
 
 /// What `work` comes to, unless the upload is stopped before.
 async fn or_stopped<T>(
-    stop: &Stop,
+    stops: &Stops,
     stopped: Error,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     tokio::select! {
         biased;
-        () = stop.stopped() => Err(stopped),
+        () = stops.stopped() => Err(stopped),
         done = work => done,
     }
 }
@@ -318,9 +354,13 @@ fn interrupted(what: &str) -> Error {
 
 /// The access key that the bucket query names.
 pub(super) fn account(access: &Access) -> Result<AccessKey, Error> {
+    let of_token = |token: &UploadToken| {
+        AccessKey::new(token.access_key())
+            .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))
+    };
     match access {
         Access::Keys(credentials) => Ok(credentials.access_key.clone()),
-        Access::Token(token) | Access::Provider(_, token) => AccessKey::new(token.access_key())
-            .map_err(|error| Error::new(ErrorKind::Config, error.to_string())),
+        Access::Token(token) => of_token(token),
+        Access::Provider(_, held) => of_token(&held.token()),
     }
 }

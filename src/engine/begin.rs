@@ -55,6 +55,7 @@ impl Engine {
         }
         self.layout = layout;
         self.upload_id = checkpoint.upload_id;
+        self.upload_id_ends = checkpoint.expires;
         for (index, (seals, receipt)) in checkpoint.lanes {
             let Some(span) = layout.lane(index, self.job.size) else {
                 continue;
@@ -113,6 +114,7 @@ impl Engine {
         };
         self.answered(now, &work);
         self.upload_id = Some(upload_id);
+        self.upload_id_ends = expires;
         self.record_begun(expires);
     }
 

@@ -84,12 +84,23 @@ impl Engine {
         }
     }
 
-    /// On the way to a decided end: waits for segments in flight, then for records.
+    /// Someone wants it to end by `until`, however it ends.
+    pub(crate) fn stop(&mut self, until: Moment) {
+        self.end_at(until, Outcome::Stopped);
+        if let Some((_, end)) = &mut self.ending {
+            *end = until.min(*end);
+        }
+    }
+
+    /// On the way to a decided end: waits for segments in flight, then for records. Who stops waits for
+    /// a commit in flight too: its answer tells whether there is anything left to do.
     pub(crate) fn drain(&mut self, now: Moment) {
         let Some((outcome, until)) = &self.ending else {
             return;
         };
-        let in_flight = self.attempts.values().any(Work::is_segment);
+        let is_stopped = *outcome == Outcome::Stopped;
+        let counts = |work: &Work| work.is_segment() || (is_stopped && work.is_commit());
+        let in_flight = self.attempts.values().any(counts);
         if in_flight && now < *until {
             return;
         }

@@ -277,8 +277,12 @@ pub enum Event {
     TokenRenewed,
     /// There is no other token.
     TokenUnavailable,
-    /// Someone wants the upload to stop: nothing new is begun, what is in flight may finish.
-    Stop,
+    /// Someone wants the upload to stop: nothing new is begun, what is in flight may finish. A second
+    /// one may shorten the first, and any end that is waited for.
+    Stop {
+        /// For how long segments and a commit in flight are waited for.
+        drain: Duration,
+    },
     /// Time passed: what [`next_wakeup`](crate::engine::Engine::next_wakeup) named is due.
     Woken,
 }

@@ -40,7 +40,9 @@ impl Engine {
         }
         match work.kind {
             WorkKind::Initiate => self.initiate_failed(now, &work, failure),
-            WorkKind::Segment { lane, .. } if self.other_goes_on(lane, &failure) => {}
+            WorkKind::Segment { lane, .. } if self.other_goes_on(lane, &failure) => {
+                self.learn_length(now, &work, &failure);
+            }
             WorkKind::Segment { lane, len } => self.segment_failed(now, &work, lane, len, failure),
             WorkKind::Commit => self.commit_failed(now, &work, failure),
             WorkKind::Stat => self.stat_failed(now, failure),

@@ -27,6 +27,7 @@ mod cuts;
 mod doubt;
 mod ending;
 pub mod event;
+pub mod expiry;
 mod failing;
 mod hosts;
 mod lane;
@@ -114,6 +115,8 @@ pub struct Engine {
     phase: Phase,
     layout: Layout,
     upload_id: Option<String>,
+    /// When it ends, in seconds since 1970.
+    upload_id_ends: Option<u64>,
     lanes: BTreeMap<u64, Lane>,
     /// First lane that nobody has touched.
     untouched: u64,
@@ -195,6 +198,10 @@ impl Work {
     fn is_segment(&self) -> bool {
         matches!(self.kind, WorkKind::Segment { .. })
     }
+
+    fn is_commit(&self) -> bool {
+        self.kind == WorkKind::Commit
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,6 +239,7 @@ impl Engine {
             phase: Phase::Beginning(Begin::default()),
             layout,
             upload_id: None,
+            upload_id_ends: None,
             lanes: BTreeMap::new(),
             untouched: 0,
             has_acknowledged: false,
@@ -313,7 +321,7 @@ impl Engine {
             Event::SourceSeen { same } => self.source_seen(same),
             Event::TokenRenewed => self.token_renewed(),
             Event::TokenUnavailable => self.token_unavailable(now),
-            Event::Stop => self.end_at(now, Outcome::Stopped),
+            Event::Stop { drain } => self.stop(now.after(drain)),
             Event::Woken => {}
         }
         self.advance(now);

@@ -54,15 +54,16 @@ const HOLD_DOUBLINGS_MAX: u32 = 4;
 /// A longer gap between two looks says that nobody looked: the process stood still.
 const GAP_MAX: Duration = Duration::from_secs(2);
 
-/// Weight of the newest epoch in the smoothed pace.
+/// Weight of the newest epoch in the smoothed pace, where all lanes were in use.
 const NEWEST: f64 = 0.3;
 
 /// What a line carries, and how many lanes that is worth.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     lanes: usize,
-    /// The line has not yet shown what it carries: what it carried in the epoch before.
-    start: Option<f64>,
+    /// The line has not yet shown what it carries: how many lanes there were in the epoch before, and
+    /// what they carried.
+    start: Option<(usize, f64)>,
     /// The number of lanes before this one, and what they carried.
     before: Option<(usize, f64)>,
     /// More are not tried before; none while each trial is a success.
@@ -74,15 +75,50 @@ pub(crate) struct Pace {
     smoothed: Option<f64>,
 }
 
-/// A stretch of time with one number of lanes.
+/// A stretch of time with one number of lanes, as far as any was in use.
 #[derive(Clone, Copy, Debug)]
 struct Epoch {
     began: Moment,
     bytes: u64,
+    /// Time in which the line was in use.
+    used: Duration,
+    /// The same for each lane, as a share of all, in seconds.
+    shares_s: f64,
     /// All lanes were in use at every look.
     is_full: bool,
-    /// Any was.
-    is_used: bool,
+}
+
+impl Epoch {
+    fn new(began: Moment) -> Self {
+        Self {
+            began,
+            bytes: 0,
+            used: Duration::ZERO,
+            shares_s: 0.0,
+            is_full: true,
+        }
+    }
+
+    /// So much time passed between two looks.
+    fn add(&mut self, passed: Duration, look: &Look, lanes: usize) {
+        self.bytes += look.bytes;
+        self.is_full &= look.in_use >= lanes;
+        if look.in_use > 0 || look.bytes > 0 {
+            self.used += passed;
+            let share = look.in_use.clamp(1, lanes) as f64 / lanes as f64;
+            self.shares_s += passed.as_secs_f64() * share;
+        }
+    }
+
+    /// What it carried, in bytes a second.
+    fn pace(&self) -> f64 {
+        self.bytes as f64 / self.used.as_secs_f64()
+    }
+
+    /// The share of the lanes that were in use.
+    fn share(&self) -> f64 {
+        self.shares_s / self.used.as_secs_f64()
+    }
 }
 
 /// How the line is used at a look.
@@ -101,7 +137,7 @@ impl Pace {
     pub(crate) fn new() -> Self {
         Self {
             lanes: LANES_START,
-            start: Some(0.0),
+            start: Some((LANES_START, 0.0)),
             before: None,
             hold_until: None,
             holds: 0,
@@ -140,54 +176,40 @@ impl Pace {
         if gap > GAP_MAX {
             self.epoch = None;
         }
-        let epoch = self.epoch.get_or_insert(Epoch {
-            began: now,
-            bytes: 0,
-            is_full: true,
-            is_used: false,
-        });
+        let lanes = self.lanes;
+        let epoch = self.epoch.get_or_insert(Epoch::new(now));
         // What was carried before the epoch began does not count for it.
         if epoch.began < now {
-            epoch.bytes += look.bytes;
+            epoch.add(gap, look, lanes);
         }
-        epoch.is_full &= look.in_use >= self.lanes;
-        epoch.is_used |= look.in_use > 0;
         let (least, round_trips) = match self.start {
             Some(_) => (START_EPOCH_MIN, START_ROUND_TRIPS),
             None => (EPOCH_MIN, EPOCH_ROUND_TRIPS),
         };
         let needed = look.round_trip.unwrap_or_default() * round_trips;
-        let passed = now.since(epoch.began);
-        if passed < least.max(needed) {
+        if epoch.used < least.max(needed) {
             return;
         }
-        let (pace, is_full, is_used) = (
-            epoch.bytes as f64 / passed.as_secs_f64(),
-            epoch.is_full,
-            epoch.is_used,
-        );
-        self.epoch = Some(Epoch {
-            began: now,
-            bytes: 0,
-            is_full: true,
-            is_used: false,
-        });
-        if is_used {
-            self.judge(now, pace, is_full);
-        }
+        let epoch = std::mem::replace(epoch, Epoch::new(now));
+        self.judge(now, &epoch);
     }
 
     /// What the present number of lanes carried.
-    fn judge(&mut self, now: Moment, pace: f64, is_full: bool) {
+    fn judge(&mut self, now: Moment, epoch: &Epoch) {
+        let pace = epoch.pace();
         // Nothing moved: that says nothing about lanes.
         if pace == 0.0 {
             return;
         }
         let smoothed = self.smoothed.unwrap_or(pace);
-        self.smoothed = Some(smoothed + (pace - smoothed) * NEWEST);
-        if let Some(before) = self.start {
-            self.go_on_starting(now, before, pace);
-        } else if is_full {
+        // Few lanes may carry less than the line does: then that weighs less. More they cannot.
+        let weight = if pace > smoothed { 1.0 } else { epoch.share() };
+        self.smoothed = Some(smoothed + (pace - smoothed) * NEWEST * weight);
+        if !epoch.is_full {
+            // Nobody needed more lanes, or fewer.
+        } else if let Some((lanes, before)) = self.start {
+            self.go_on_starting(now, (lanes, before), pace);
+        } else {
             match self.hold_until {
                 Some(until) if now < until => {}
                 Some(_) => {
@@ -201,13 +223,16 @@ impl Pace {
         self.lanes = self.lanes.min(most.max(LANES_MIN));
     }
 
-    /// The first epochs: twice the lanes as long as the line carries more each time.
-    fn go_on_starting(&mut self, now: Moment, before: f64, pace: f64) {
-        if pace >= before * START_GAIN {
-            self.start = Some(pace);
+    /// The first epochs: twice the lanes as long as the line carries more each time. The last doubling,
+    /// which brought nothing, is taken back.
+    fn go_on_starting(&mut self, now: Moment, before: (usize, f64), pace: f64) {
+        let (lanes, carried) = before;
+        if pace >= carried * START_GAIN {
+            self.start = Some((self.lanes, pace));
             self.lanes = (self.lanes * 2).min(LANES_MAX);
         } else {
             self.start = None;
+            self.lanes = self.lanes.min(lanes);
             self.hold(now);
         }
     }

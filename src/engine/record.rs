@@ -147,6 +147,13 @@ impl Checkpoint {
         seals.map(|seal| seal.len).sum()
     }
 
+    /// When the first of what the service holds ends, in seconds since 1970.
+    pub fn first_expiry(&self) -> Option<u64> {
+        let receipts = self.lanes.values();
+        let earliest = receipts.filter_map(|(_, receipt)| receipt.expires).min();
+        self.expires.into_iter().chain(earliest).min()
+    }
+
     fn apply(&mut self, record: &Record, size: u64) -> Option<()> {
         match record {
             Record::Begun {

@@ -205,13 +205,7 @@ impl Engine {
                 self.slow_down(now, failure, failures, Some(index));
             }
             other => {
-                // A host that was not reached says nothing about lengths.
-                if other != Verdict::NextHost {
-                    self.sizer.lost(Self::took(now, work));
-                }
-                if failure.kind == FailureKind::Broken {
-                    self.sizer.broke();
-                }
+                self.learn_length(now, work, &failure);
                 let skip = match other {
                     Verdict::NextHost => self.hosts.has_other(now, work.host),
                     Verdict::Resend => true,
@@ -220,6 +214,16 @@ impl Engine {
                 let until = self.wait_after(now, failure, failures, Some(index), skip);
                 self.set_step(index, Step::Idle(until));
             }
+        }
+    }
+
+    /// What a lost attempt says about the length of segments: nothing where no host was reached.
+    pub(crate) fn learn_length(&mut self, now: Moment, work: &Work, failure: &Failure) {
+        if verdict(failure) != Verdict::NextHost {
+            self.sizer.lost(Self::took(now, work));
+        }
+        if failure.kind == FailureKind::Broken {
+            self.sizer.broke();
         }
     }
 

@@ -7,6 +7,9 @@ use crate::model::FailureKind;
 /// Column in which the text of every row begins: behind the longest word, `attempts`.
 const TEXT: usize = 10;
 
+/// Head of the row that says what to do now.
+pub(crate) const NEXT: &str = "next: ";
+
 impl Error {
     /// Whether the same call, made again later and without any change, may succeed: the line, the service
     /// or another upload stood in the way, or the source was not at rest. With a state directory it goes
@@ -25,7 +28,7 @@ impl Error {
         });
         let may_pass = match self.kind() {
             K::NoConnection | K::NotKodo | K::Mismatch | K::Unfinished => true,
-            K::Held | K::Interrupted | K::SourceChanged => true,
+            K::Held | K::Interrupted | K::ShutDown | K::SourceChanged => true,
             K::Usage | K::Config | K::Source | K::Local => false,
             K::Unauthorized | K::Forbidden | K::TooLarge | K::Refused => false,
             K::NoSuchBucket | K::NoSuchObject | K::Exists => false,
@@ -69,11 +72,7 @@ impl Error {
             let name = fact.name;
             rows.push(Row::new(&format!("  {name:<TEXT$}"), &fact.text));
         }
-        rows.extend(self.next_step().map(|next| Row {
-            // A command line must stay whole for whoever copies it.
-            may_break: self.kind() != ErrorKind::Interrupted,
-            ..Row::new("next: ", next)
-        }));
+        rows.extend(self.next_step().map(|next| Row::new(NEXT, next)));
         rows
     }
 }
@@ -85,8 +84,6 @@ pub(crate) struct Row {
     pub(crate) head: String,
     /// What there is to say; nothing in it can write on a terminal.
     pub(crate) text: String,
-    /// It may be broken into lines.
-    pub(crate) may_break: bool,
 }
 
 impl Row {
@@ -94,7 +91,6 @@ impl Row {
         Self {
             head: head.to_owned(),
             text: printable(text),
-            may_break: true,
         }
     }
 }

@@ -189,8 +189,9 @@ fn take_over(
     found: Recovered,
     file_len: usize,
 ) -> Mended {
-    let was = found.header.source;
     header.created = found.header.created;
+    let is_same = found.header == header;
+    let was = found.header.source;
     let (before, sensible) = Checkpoint::replay(&found.records, was.size);
     let kept = in_force(&found.records[..sensible], was.size, header.source.size);
     let (checkpoint, _) = Checkpoint::replay(&kept, header.source.size);
@@ -204,9 +205,8 @@ fn take_over(
         }),
         source_note(&was, &header.source, &before, &checkpoint),
     ];
-    let rewrite = was != header.source
-        || sensible < found.records.len()
-        || void > VOID_RECORDS_MAX.max(kept.len());
+    let rewrite =
+        !is_same || sensible < found.records.len() || void > VOID_RECORDS_MAX.max(kept.len());
     let mended = if rewrite {
         rewritten(file, path, &header, &kept)
     } else {

@@ -22,8 +22,9 @@ use serde::de::DeserializeOwned;
 use crate::engine::record::Record;
 use crate::journal::header::Header;
 
-/// The format that this haul writes, and the newest that it reads.
-pub(crate) const VERSION: u32 = 1;
+/// The newest format that this haul reads. It writes the oldest that can say what is to be said: 2
+/// has a resume id, or what the caller said of the object, and 1 neither.
+pub(crate) const VERSION: u32 = 2;
 
 /// Longest line, its newline included. A source's path takes at most 4 KiB (×6 when escaped), a key
 /// 750 bytes, a receipt a few hundred; the bound keeps a foreign file from being read as one line.
@@ -87,7 +88,8 @@ pub(crate) fn recover(bytes: &[u8]) -> Recovery {
     if version > VERSION {
         return Recovery::Newer { version };
     }
-    let Some(header) = exact::<Header>(json) else {
+    let header = exact::<Header>(json).filter(|header| header.version() == version);
+    let Some(header) = header else {
         return Recovery::Damaged;
     };
     let mut records = Vec::new();
@@ -108,7 +110,7 @@ impl Chain {
     /// Begins a journal: adds the first line to `out`. On [`TooLong`] nothing is added.
     pub(crate) fn begin(header: &Header, out: &mut Vec<u8>) -> Result<Self, TooLong> {
         let json = encode(header)?;
-        let words = magic_words(VERSION);
+        let words = magic_words(header.version());
         let sum = extend(crc32fast::hash(&words), &json);
         push_line(out, &words, sum, &json)?;
         Ok(Self { sum })

@@ -11,7 +11,19 @@ use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
 
 use crate::engine::record::Digest;
+use crate::journal::said::Said;
 use crate::model::{Bucket, ObjectKey};
+
+/// Longest resume id, in bytes: room for any job's name, a hash or a path of a database, and still
+/// one line of a listing.
+pub(crate) const RESUME_ID_LEN_MAX: usize = 256;
+
+/// Text that is no resume id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a resume id has 1 to {RESUME_ID_LEN_MAX} bytes that can be printed; this has {len} bytes")]
+pub(crate) struct NoResumeId {
+    len: usize,
+}
 
 /// A journal's first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +36,9 @@ pub(crate) struct Header {
     pub(crate) source: Source,
     /// When the upload began, in seconds since 1970.
     pub(crate) created: u64,
+    /// What the caller said of the object; none where that was nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) says: Option<Said>,
 }
 
 /// Where an object goes: all that makes two uploads different ones.
@@ -44,7 +59,15 @@ pub(crate) struct Target {
     /// The key; none lets the service name the object, which is not the empty key.
     #[serde(with = "key_text")]
     pub(crate) key: Option<ObjectKey>,
+    /// What the caller calls the upload; none where its target and its source name it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) resume_id: Option<ResumeId>,
 }
+
+/// What a caller calls an upload: its own name for the job that the upload is part of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct ResumeId(String);
 
 /// The source, as the file system describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +95,7 @@ pub(crate) struct SourcePath(Vec<u8>);
 /// What a journal's file name is made of: 20 bytes that no two targets share.
 ///
 /// An upload without a key is told apart by its source's path as well, since many files may go to
-/// one bucket that way.
+/// one bucket that way; one with a resume id by that, wherever its source lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Identity([u8; 20]);
 
@@ -91,23 +114,67 @@ impl Header {
         field(target.access_key.as_bytes());
         field(target.store.as_bytes());
         field(target.bucket.as_str().as_bytes());
-        match &target.key {
-            Some(key) => {
-                field(b"key");
-                field(key.as_str().as_bytes());
+        if let Some(key) = &target.key {
+            field(b"key");
+            field(key.as_str().as_bytes());
+        }
+        match (&target.resume_id, &target.key) {
+            (Some(id), _) => {
+                field(b"resume id");
+                field(id.0.as_bytes());
             }
-            None => {
+            (None, Some(_)) => {}
+            (None, None) => {
                 field(b"path");
                 field(&self.source.path.0);
             }
         }
         Identity(hasher.finalize().into())
     }
+
+    /// The oldest format that can say this: what an older haul can read, it is given to read.
+    pub(crate) fn version(&self) -> u32 {
+        match (&self.target.resume_id, &self.says) {
+            (None, None) => 1,
+            _ => 2,
+        }
+    }
+}
+
+impl ResumeId {
+    /// Checks `text`: 1 to [`RESUME_ID_LEN_MAX`] bytes that can be printed.
+    pub(crate) fn new(text: impl Into<String>) -> Result<Self, NoResumeId> {
+        let text = text.into();
+        let has_length = (1..=RESUME_ID_LEN_MAX).contains(&text.len());
+        match has_length && !text.chars().any(char::is_control) {
+            true => Ok(Self(text)),
+            false => Err(NoResumeId { len: text.len() }),
+        }
+    }
+
+    /// The id as text.
+    #[cfg(feature = "cli")]
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ResumeId {
+    type Error = NoResumeId;
+
+    fn try_from(text: String) -> Result<Self, NoResumeId> {
+        Self::new(text)
+    }
+}
+
+impl From<ResumeId> for String {
+    fn from(id: ResumeId) -> Self {
+        id.0
+    }
 }
 
 impl Identity {
     /// Reads what [`Display`](fmt::Display) writes: 40 lower-case hexadecimal digits.
-    #[cfg(feature = "cli")]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let digest = Digest::try_from(text.to_owned()).ok()?;
         Some(Self(digest.0))
@@ -127,7 +194,6 @@ impl SourcePath {
     }
 
     /// The path, where this system can have such a one.
-    #[cfg(feature = "cli")]
     pub(crate) fn to_path(&self) -> Option<std::path::PathBuf> {
         #[cfg(unix)]
         {

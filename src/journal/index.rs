@@ -55,9 +55,33 @@ pub(crate) struct Unfinished {
     pub(crate) checkpoint: Checkpoint,
     /// Bytes at the journal's end that do not count. While it is held they are a record in the
     /// writing.
+    #[cfg(feature = "cli")]
     pub(crate) torn_bytes: u64,
     /// Who is at it: none if nobody, the inner none if his name is not known.
     pub(crate) holder: Option<Option<Owner>>,
+}
+
+impl Entry {
+    /// What is wrong with one that is no upload: a word, and words for people. None for an upload.
+    pub(crate) fn oddity(&self) -> Option<(&'static str, String)> {
+        Some(match self {
+            Self::Upload(_) => return None,
+            Self::Damaged { identity } => (
+                "damaged",
+                format!("{identity}: the journal is damaged; the upload would begin anew"),
+            ),
+            Self::Newer { path, version } => {
+                let path = path.display();
+                let what = format!("{path}: a newer haul's journal (format {version}), left alone");
+                ("newer", what)
+            }
+            Self::Foreign { path } => (
+                "foreign",
+                format!("{}: no journal of an upload, left alone", path.display()),
+            ),
+            Self::Unreadable(why) => ("unreadable", why.to_string()),
+        })
+    }
 }
 
 /// Why an identity was not found.
@@ -216,6 +240,7 @@ fn read(dir: &Path, identity: Identity) -> Option<Entry> {
                 identity,
                 header: found.header,
                 checkpoint,
+                #[cfg(feature = "cli")]
                 torn_bytes: (bytes.len() - found.valid_len) as u64,
                 holder: Lock::holder(&lock_path(dir, identity)),
             }))

@@ -106,7 +106,6 @@ impl Lock {
 
     /// Who holds the lock file at `path`, without taking it: none if nobody does, the inner none if
     /// somebody who has not written his name yet.
-    #[cfg(feature = "cli")]
     pub(crate) fn holder(path: &Path) -> Option<Option<Owner>> {
         let mut file = File::open(path).ok()?;
         match file.try_lock_shared() {

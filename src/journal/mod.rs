@@ -8,12 +8,14 @@
 //! | --- | --- |
 //! | [`frame`] | pure: records ↔ checksummed lines, total recovery |
 //! | [`header`] | pure: whose upload a journal is, and the identity that its name is made of |
+//! | [`said`] | pure: what an upload says about its object |
 //! | [`compact`] | pure: which records are still in force |
 //! | [`mod@file`] | the seam: one journal's file system, and the real one |
 //! | [`lock`] | one process at a time, and who it is |
 //! | [`disk`] | opening: lock, read, recover, mend |
 //! | [`queue`] | appending: joined syncs |
 //! | [`index`] | all uploads of a state directory |
+//! | [`orphans`] | upload ids that could not be given back |
 //!
 //! # Invariants
 //!
@@ -31,10 +33,11 @@ pub(crate) mod disk;
 pub(crate) mod file;
 pub(crate) mod frame;
 pub(crate) mod header;
-#[cfg(feature = "cli")]
 pub(crate) mod index;
 pub(crate) mod lock;
+pub(crate) mod orphans;
 pub(crate) mod queue;
+pub(crate) mod said;
 #[cfg(test)]
 mod tests;
 

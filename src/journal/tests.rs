@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::engine::plan::{Layout, Protocol};
 use crate::engine::record::{Announced, Checkpoint, Digest, Receipt, Record};
 use crate::journal::frame::{self, Chain, Recovered, Recovery};
-use crate::journal::header::{Header, Source, SourcePath, Target};
+use crate::journal::header::{Header, ResumeId, Source, SourcePath, Target};
+use crate::journal::said::Said;
 use crate::model::{Bucket, ObjectKey};
 
 pub(crate) use crate::journal::tests::memory::MemoryFile;
@@ -28,6 +29,7 @@ pub(crate) fn header() -> Header {
             store: "https://uc.example.com".to_owned(),
             bucket: Bucket::new("my-bucket").unwrap(),
             key: Some(ObjectKey::new("2026/报告 \"a\".pdf").unwrap()),
+            resume_id: None,
         },
         source: Source {
             path: SourcePath::new(Path::new("/home/someone/报告.pdf")),
@@ -38,7 +40,21 @@ pub(crate) fn header() -> Header {
             inode: 131_072,
         },
         created: NOW,
+        says: None,
     }
+}
+
+/// The same with a resume id, and something said of the object.
+pub(crate) fn named() -> Header {
+    let mut named = header();
+    named.target.resume_id = Some(ResumeId::new("job 7").unwrap());
+    named.says = Some(Said {
+        mime_type: Some("text/plain".to_owned()),
+        vars: vec![("who".to_owned(), "me".to_owned())],
+        insert_only: true,
+        ..Said::default()
+    });
+    named
 }
 
 pub(crate) fn begun() -> Record {

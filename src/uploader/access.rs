@@ -1,7 +1,9 @@
 //! By what right an upload is made: keys that sign a token for every request, or a ready token.
 
+mod held;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::clock;
@@ -10,6 +12,8 @@ use crate::events::Event;
 use crate::kodo::{AnswerForm, Credentials, PutPolicy, Scope, UploadToken};
 use crate::model::{Bucket, ObjectKey};
 use crate::uploader::provider::TokenProvider;
+
+pub(crate) use crate::uploader::access::held::Held;
 
 /// Shortest life of a token that we sign, in seconds: clocks are wrong by minutes, rarely more.
 const TOKEN_LIFE_MIN: u64 = 60 * 60;
@@ -27,8 +31,8 @@ pub(crate) enum Access {
     Keys(Credentials),
     /// A token that somebody else signed.
     Token(Box<UploadToken>),
-    /// Somebody who signs tokens when asked, and the first one.
-    Provider(TokenProvider, Box<UploadToken>),
+    /// Somebody who signs tokens when asked, and the one that is in use.
+    Provider(TokenProvider, Arc<Held>),
 }
 
 /// A put policy that the caller wrote, for the keys to sign.
@@ -79,8 +83,6 @@ pub(crate) struct Permit {
     heard_offset_s: AtomicI64,
     /// The same as applied to tokens: 0 until a token was refused.
     offset_s: AtomicI64,
-    /// A later token than the first, from a provider.
-    renewed: Mutex<Option<UploadToken>>,
 }
 
 impl Permit {
@@ -96,13 +98,15 @@ impl Permit {
     ) -> Result<Self, Error> {
         let life = (len / SLOWEST_LINE).saturating_mul(TOKEN_LIFE_FACTOR);
         let mut life = Life::For(Duration::from_secs(life.max(TOKEN_LIFE_MIN)));
+        let ready = |token: &UploadToken| {
+            let policy = token.policy();
+            check_policy(policy, "upload token", bucket, key)?;
+            check_deadline(policy.deadline, now)?;
+            Ok::<_, Error>(policy.clone())
+        };
         let policy = match (&access, own) {
-            (Access::Token(token) | Access::Provider(_, token), None) => {
-                let policy = token.policy();
-                check_policy(policy, "upload token", bucket, key)?;
-                check_deadline(policy.deadline, now)?;
-                policy.clone()
-            }
+            (Access::Token(token), None) => ready(token)?,
+            (Access::Provider(_, held), None) => ready(&held.token())?,
             (Access::Token(_) | Access::Provider(..), Some(_)) => return Err(signed_elsewhere()),
             (Access::Keys(_), Some(own)) => {
                 check_policy(&own.policy, "put policy", bucket, key)?;
@@ -125,7 +129,6 @@ impl Permit {
             life,
             heard_offset_s: AtomicI64::new(0),
             offset_s: AtomicI64::new(0),
-            renewed: Mutex::default(),
         })
     }
 
@@ -155,9 +158,9 @@ impl Permit {
                 self.mend_clock();
                 true
             }
-            Access::Provider(provider, _) => match provider.token(&say).await {
+            Access::Provider(provider, held) => match provider.token(&say).await {
                 Ok(token) => {
-                    *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+                    held.take(Some(token), true);
                     true
                 }
                 Err(error) => {
@@ -168,10 +171,58 @@ impl Permit {
         }
     }
 
+    /// Whether a provider is to be asked now for a fresh token, before the one in use ends. Who hears so
+    /// asks: it is not said twice.
+    pub(crate) fn begin_renewal(&self, now: SystemTime) -> bool {
+        let Access::Provider(_, held) = &self.access else {
+            return false;
+        };
+        held.begin_renewal(self.service_clock(now))
+    }
+
+    /// Asks the provider for a fresh token while the one in use still serves. `say` is told if there is
+    /// none.
+    pub(crate) async fn renew_early(&self, say: impl Fn(&Event)) {
+        let Access::Provider(provider, held) = &self.access else {
+            return;
+        };
+        match provider.token(|_| ()).await {
+            Ok(token) => held.take(Some(token), false),
+            Err(error) => {
+                held.take(None, false);
+                say(&Event::Notice(format!(
+                    "{error}; the one in use still serves"
+                )));
+            }
+        }
+    }
+
+    /// When the tokens end that the upload has left, Unix time; None where there will be others.
+    pub(crate) fn tokens_end(&self) -> Option<u64> {
+        match &self.access {
+            Access::Token(token) => Some(token.policy().deadline),
+            Access::Provider(_, held) => held.last_end(),
+            Access::Keys(_) => match self.life {
+                Life::For(_) => None,
+                Life::Until(end) => Some(end),
+            },
+        }
+    }
+
+    /// What the service's clock shows when ours shows `now`, Unix time.
+    pub(crate) fn service_clock(&self, now: SystemTime) -> u64 {
+        let heard = self.heard_offset_s.load(Ordering::Relaxed);
+        let offset = match is_wrong_clock(heard) {
+            true => heard,
+            false => 0,
+        };
+        clock::unix_seconds(now).saturating_add_signed(offset)
+    }
+
     /// Signs by the service's clock from now on, if ours is wrong.
     fn mend_clock(&self) {
         let heard = self.heard_offset_s.load(Ordering::Relaxed);
-        if (CLOCK_OFFSET_MIN_S..CLOCK_OFFSET_MAX_S).contains(&heard.abs()) {
+        if is_wrong_clock(heard) {
             tracing::warn!("this machine's clock differs from the service's by {heard} s");
             self.offset_s.store(heard, Ordering::Relaxed);
         }
@@ -206,10 +257,7 @@ impl Permit {
     pub(crate) fn token(&self, now: SystemTime) -> UploadToken {
         match &self.access {
             Access::Token(token) => token.as_ref().clone(),
-            Access::Provider(_, first) => {
-                let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-                renewed.clone().unwrap_or_else(|| first.as_ref().clone())
-            }
+            Access::Provider(_, held) => held.token(),
             Access::Keys(credentials) => {
                 let offset_s = self.offset_s.load(Ordering::Relaxed);
                 let now = clock::unix_seconds(now).saturating_add_signed(offset_s);
@@ -235,6 +283,11 @@ impl Permit {
         let policy = &self.policy;
         matches!(policy.scope, Scope::Bucket(_)) && !policy.insert_only && !policy.force_insert_only
     }
+}
+
+/// Whether a clock that is so many seconds off is called wrong.
+fn is_wrong_clock(offset_s: i64) -> bool {
+    (CLOCK_OFFSET_MIN_S..CLOCK_OFFSET_MAX_S).contains(&offset_s.abs())
 }
 
 /// A policy must be for this bucket and key; `what` carries it.
@@ -289,128 +342,4 @@ fn signed_elsewhere() -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kodo::{AccessKey, SecretKey};
-
-    fn keys() -> Credentials {
-        Credentials::new(AccessKey::new("ak").unwrap(), SecretKey::new("sk").unwrap())
-    }
-
-    fn at(seconds: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    /// Own keys sign for exactly this key, an hour at least, three times the slowest line's time.
-    #[test]
-    fn tokens_of_our_own() {
-        let bucket = Bucket::new("b").unwrap();
-        let key = ObjectKey::new("k").unwrap();
-        for (len, life) in [(0, 3600), (8_000_000, 3600), (80_000_000, 30_000)] {
-            let access = Access::Keys(keys());
-            let permit = Permit::new(access, &bucket, Some(&key), None, len, at(0)).unwrap();
-            let permit = permit.insert_only(true);
-            let token = permit.token(at(1000));
-            assert_eq!(token.policy().deadline, 1000 + life, "{len}");
-            assert_eq!(token.policy().scope.text(), "b:k");
-            assert!(token.policy().insert_only);
-        }
-    }
-
-    /// A ready token that cannot work is refused before anything is sent, each for its own reason.
-    #[test]
-    fn ready_tokens() {
-        let scope = Scope::Key(Bucket::new("b").unwrap(), ObjectKey::new("k").unwrap());
-        let token = UploadToken::sign(&keys(), &PutPolicy::new(scope, 1000));
-        let rows = [
-            ("b", Some("k"), 1000, None),
-            ("c", Some("k"), 1000, Some(ErrorKind::Config)),
-            ("b", Some("k"), 1001, Some(ErrorKind::Unauthorized)),
-            ("b", Some("x"), 1000, Some(ErrorKind::Forbidden)),
-            ("b", None, 1000, Some(ErrorKind::Forbidden)),
-        ];
-        for (bucket, key, now, expected) in rows {
-            let bucket = Bucket::new(bucket).unwrap();
-            let key = key.map(|key| ObjectKey::new(key).unwrap());
-            let access = Access::Token(Box::new(token.clone()));
-            let permit = Permit::new(access, &bucket, key.as_ref(), None, 1, at(now));
-            assert_eq!(permit.err().map(|error| error.kind()), expected);
-        }
-    }
-
-    /// A policy of the caller's own: what it may be for, how long its tokens live, and what follows from
-    /// it for a repeated commit.
-    #[test]
-    fn own_policies() {
-        let bucket = Bucket::new("b").unwrap();
-        let policy = |change: fn(&mut PutPolicy)| {
-            let prefix = Scope::Prefix(Bucket::new("b").unwrap(), "p/".to_owned());
-            let mut policy = PutPolicy::new(prefix, 0);
-            change(&mut policy);
-            policy
-        };
-        let plain = policy(|_| ());
-        let fine = Ok((1000 + 3600, false, false));
-        let rows = [
-            ("plain", "p/k", plain.clone(), None, fine),
-            (
-                "a life",
-                "p/k",
-                plain.clone(),
-                Some(Life::For(Duration::from_secs(9))),
-                Ok((1009, false, false)),
-            ),
-            (
-                "an end",
-                "p/k",
-                plain.clone(),
-                Some(Life::Until(1000)),
-                Ok((1000, false, false)),
-            ),
-            (
-                "is over",
-                "p/k",
-                plain.clone(),
-                Some(Life::Until(999)),
-                Err(ErrorKind::Unauthorized),
-            ),
-            ("another key", "k", plain, None, Err(ErrorKind::Forbidden)),
-            (
-                "a callback",
-                "p/k",
-                policy(|it| it.callback_url = Some("c".to_owned())),
-                None,
-                Ok((4600, true, false)),
-            ),
-            (
-                "another name",
-                "mine",
-                policy(|it| (it.force_save_key, it.save_key) = (true, Some("s".to_owned()))),
-                None,
-                Ok((4600, true, true)),
-            ),
-        ];
-        for (story, key, policy, life, expected) in rows {
-            let key = ObjectKey::new(key).unwrap();
-            let own = Some(OwnPolicy { policy, life });
-            let access = Access::Keys(keys());
-            let permit = Permit::new(access, &bucket, Some(&key), own, 1, at(1000));
-            let seen = permit.map(|permit| {
-                let deadline = permit.token(at(1000)).policy().deadline;
-                (deadline, permit.repeat_acts(), permit.may_rename())
-            });
-            assert_eq!(seen.map_err(|error| error.kind()), expected, "{story}");
-        }
-        let token = UploadToken::sign(
-            &keys(),
-            &PutPolicy::new(Scope::Bucket(bucket.clone()), 1000),
-        );
-        let own = OwnPolicy {
-            policy: policy(|_| ()),
-            life: None,
-        };
-        let access = Access::Token(Box::new(token));
-        let both = Permit::new(access, &bucket, None, Some(own), 1, at(0));
-        assert_eq!(both.unwrap_err().kind(), ErrorKind::Config);
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ use crate::model::{Answer, Failure, Request};
 use crate::telemetry::{self, Ended};
 use crate::transport::{Flight, Reuse, SourceStream, Stale, Unanswered};
 use crate::uploader::effects::{Executor, bug};
+use crate::uploader::line::Seat;
 
 /// One request of an attempt.
 pub(super) struct Call<'a> {
@@ -24,6 +25,8 @@ pub(super) struct Flying {
     /// What its request is for.
     pub(super) operation: &'static str,
     pub(super) flight: Flight,
+    /// Its turn on the line, if it needs one and has it.
+    pub(super) seat: Seat,
 }
 
 /// Whether a request may go out twice.
@@ -66,6 +69,16 @@ impl Flying {
                 Effect::Stat { .. } => Flight::elsewhere(),
                 _ => Flight::new(),
             },
+            seat: Seat::default(),
+        }
+    }
+
+    /// A request beside the engine's own.
+    pub(super) fn beside(operation: &'static str) -> Self {
+        Self {
+            operation,
+            flight: Flight::new(),
+            seat: Seat::default(),
         }
     }
 }

@@ -18,9 +18,10 @@ use crate::engine::Engine;
 use crate::engine::event::{AttemptId, Effect, Event, Lesson, Moment, Notice, Outcome, Pulse};
 use crate::events;
 use crate::model::{Failure, Stage};
-use crate::stop::Stop;
+use crate::stop::{Stops, When};
 use crate::uploader::calls::Flying;
 use crate::uploader::effects::Executor;
+use crate::uploader::expiry::Outlook;
 use crate::uploader::line::Pupil;
 
 /// How often the engine and whoever listens hear how attempts are getting on. Source: the design's
@@ -57,18 +58,20 @@ struct UnderWay {
     flying: Flying,
 }
 
-/// Runs `engine` to its end. `hear` is told its notices; `stop` ends it early, with what is recorded
+/// Runs `engine` to its end. `hear` is told its notices; `stops` end it early, with what is recorded
 /// safe.
 pub(crate) async fn drive(
     engine: &mut Engine,
     executor: &Arc<Executor>,
-    stop: &Stop,
+    stops: &Stops,
     hear: impl Fn(&Notice),
 ) -> Outcome {
     let began = clock::instant();
     let mut work = Work::default();
-    let mut stopped = false;
+    let (mut ears, mut end) = (stops.ears(), None);
     let mut pulse = clock::instant() + FIRST_PULSES_EVERY;
+    let mut outlook = Outlook::default();
+    work.ask_early(executor, outlook.look(executor, engine, Moment::default()));
     let (mut share, lessons) = Share::join(executor);
     for lesson in lessons {
         engine.handle(Moment::default(), Event::Heard(lesson));
@@ -92,14 +95,16 @@ pub(crate) async fn drive(
             // What must not wait behind a fast line comes first.
             biased;
             () = std::future::ready(()), if !given_up.is_empty() => given_up,
-            () = stop.stopped(), if !stopped => {
-                stopped = true;
-                vec![Event::Stop]
+            sooner = ears.sooner(end), if end != Some(When::AtOnce) => {
+                end = Some(sooner);
+                vec![stop(sooner)]
             }
             () = tokio::time::sleep_until(pulse.into()), if !work.attempts.is_empty() => {
                 let now = clock::instant();
                 let is_beginning = now.saturating_duration_since(began) < BEGINNING;
                 pulse = now + if is_beginning { FIRST_PULSES_EVERY } else { PULSE_EVERY };
+                let moment = Moment(now.saturating_duration_since(began));
+                work.ask_early(executor, outlook.look(executor, engine, moment));
                 let mut events = work.pulses(executor);
                 events.extend(share.look(executor, engine));
                 events
@@ -116,6 +121,15 @@ pub(crate) async fn drive(
             );
         }
     }
+}
+
+/// The engine's word for a request to stop.
+fn stop(when: When) -> Event {
+    let drain = match when {
+        When::AtOnce => Duration::ZERO,
+        When::By(end) => end.saturating_duration_since(clock::instant()),
+    };
+    Event::Stop { drain }
 }
 
 /// An upload's part in the line that it shares with others.
@@ -182,6 +196,15 @@ impl Work {
     fn begin(&mut self, executor: &Arc<Executor>, effect: Effect) {
         let attempt = attempt_of(&effect);
         let executor = Arc::clone(executor);
+        if let Effect::Abandon { host, upload_id } = effect {
+            // Watched from here on: the upload may end before its future is looked at.
+            let lost = executor.lost(host, &upload_id);
+            self.running.push(Box::pin(async move {
+                executor.abandon(host, &upload_id, lost).await;
+                None
+            }));
+            return;
+        }
         let flying = Flying::of(&effect);
         let span = self.span(&effect, flying.operation);
         let watched = flying.clone();
@@ -233,6 +256,19 @@ impl Work {
         tracing::debug_span!(parent: &of_lane, "attempt", operation, offset, len)
     }
 
+    /// Asks for a fresh token, if it is time, beside everything that is under way.
+    fn ask_early(&mut self, executor: &Arc<Executor>, is_due: bool) {
+        if !is_due {
+            return;
+        }
+        let executor = Arc::clone(executor);
+        self.running.push(Box::pin(async move {
+            let say = |event: &events::Event| executor.meter.tell(event);
+            executor.permit.renew_early(say).await;
+            None
+        }));
+    }
+
     /// Drops the attempt's future, and with it the connection it uses.
     fn cancel(&mut self, executor: &Executor, attempt: AttemptId) {
         if let Some(under_way) = self.attempts.remove(&attempt) {
@@ -259,6 +295,7 @@ impl Work {
         let mut stage = Stage::Waiting;
         let pulse = |(attempt, under_way): (&AttemptId, &UnderWay)| {
             let sample = under_way.flying.flight.sample();
+            under_way.flying.seat.look(sample.waits_for_source);
             source_bytes += sample.source_bytes;
             stage = waited_for(
                 stage,

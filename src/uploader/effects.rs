@@ -23,6 +23,7 @@ use crate::uploader::calls::{Call, Flying, Repeat};
 use crate::uploader::hashes::{LaneHashes, SegmentHashes, of_source};
 use crate::uploader::line::Line;
 use crate::uploader::meter::Meter;
+use crate::uploader::orphans::Orphans;
 use crate::uploader::recorder::Recorder;
 use crate::uploader::watch::Watched;
 
@@ -43,6 +44,7 @@ pub(crate) struct Executor {
     pub(crate) hashes: LaneHashes,
     /// When the upload began, in seconds since 1970.
     pub(crate) began: u64,
+    pub(crate) orphans: Orphans,
     pub(crate) meter: Arc<Meter>,
 }
 
@@ -117,11 +119,9 @@ impl Executor {
                 }
                 return Vec::new();
             }
-            Effect::Abandon { host, upload_id } => {
-                self.abandon(host, &upload_id, &flying).await;
-                return Vec::new();
-            }
-            Effect::Cancel { .. }
+            // The driver's own business.
+            Effect::Abandon { .. }
+            | Effect::Cancel { .. }
             | Effect::GiveUp { .. }
             | Effect::Notice(_)
             | Effect::Teach(_)
@@ -222,23 +222,6 @@ impl Executor {
         Ok(Event::Probed { attempt })
     }
 
-    /// Gives an upload id back, as far as that is easy: it expires by itself.
-    async fn abandon(&self, host: HostIndex, upload_id: &str, flying: &Flying) {
-        let Ok(upload) = self.upload(upload_id) else {
-            return;
-        };
-        let request = upload.abort(&self.permit.token(clock::wall()));
-        let call = Call {
-            host,
-            request,
-            repeat: Repeat::Never,
-            flying,
-        };
-        if let Err(failure) = self.call(call, || None).await {
-            tracing::debug!(%failure, "an upload id was not given back");
-        }
-    }
-
     /// Sends a segment and checks its answer.
     async fn send(&self, effect: &Effect, flying: &Flying) -> Result<Acknowledged, Failure> {
         let Effect::Send {
@@ -256,7 +239,7 @@ impl Executor {
         };
         let _turn = match is_second {
             true => None,
-            false => Some(self.line.turn().await),
+            false => Some(flying.seat.take(&self.line).await),
         };
         let token = self.permit.token(clock::wall());
         let done = span.offset - lane_span.offset;
@@ -335,7 +318,8 @@ impl Executor {
         let (crc32, hash, _turn) = match protocol {
             Protocol::Form => {
                 let (crc32, hash) = of_source(source).await?;
-                (Some(crc32), hash, Some(self.line.turn().await))
+                let turn = flying.seat.take(&self.line).await;
+                (Some(crc32), hash, Some(turn))
             }
             Protocol::Blocks | Protocol::Parts => {
                 (None, self.hash_of_lanes(lanes, *protocol)?, None)

@@ -21,6 +21,10 @@ const LESSONS_MAX: usize = 256;
 /// measured, and this only bounds connections. Source: the design, "shared budgets of connections".
 const FIXED_LANES_MAX: usize = 64;
 
+/// How long every look finds an attempt waiting for its source before its turn is lent: longer than a
+/// disk needs to find a place, shorter than anybody who waits for a turn takes for a hang.
+const LEND_AFTER: Duration = Duration::from_millis(500);
+
 /// The line. Cloning shares it.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
@@ -65,11 +69,84 @@ pub(crate) struct Pupil {
 
 /// A turn on the line; it ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn(Line);
+pub(crate) struct Turn {
+    line: Line,
+    /// Others use it meanwhile.
+    is_lent: bool,
+}
+
+/// Where an attempt keeps its turn, for whoever watches the attempt. Clones are the same one.
+///
+/// While the attempt waits for its own source it uses nothing of the line: its turn is lent to those who
+/// wait. It has it back without waiting, so that nobody ever waits for a turn and is waited for: then
+/// there is one more on the line than it is worth, until the next one ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seat(Arc<Mutex<Seated>>);
+
+#[derive(Debug, Default)]
+struct Seated {
+    turn: Option<Turn>,
+    /// Since when every look found it waiting for its source.
+    waits_since: Option<Instant>,
+}
+
+/// An attempt has its turn; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken(Seat);
+
+impl Seat {
+    /// Waits for a turn on `line`.
+    pub(crate) async fn take(&self, line: &Line) -> Taken {
+        let turn = line.turn().await;
+        self.seated().turn = Some(turn);
+        Taken(self.clone())
+    }
+
+    /// Somebody looked whether the attempt waits for its source.
+    pub(crate) fn look(&self, waits_for_source: bool) {
+        let mut seated = self.seated();
+        let now = clock::instant();
+        let since = waits_for_source.then(|| seated.waits_since.unwrap_or(now));
+        seated.waits_since = since;
+        let waited = since.map(|since| now.saturating_duration_since(since));
+        if let Some(turn) = &mut seated.turn {
+            turn.lend(waited.is_some_and(|waited| waited >= LEND_AFTER));
+        }
+    }
+
+    fn seated(&self) -> MutexGuard<'_, Seated> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.seated().turn = None;
+    }
+}
+
+impl Turn {
+    fn new(line: Line) -> Self {
+        Self {
+            line,
+            is_lent: false,
+        }
+    }
+
+    fn lend(&mut self, is_lent: bool) {
+        match (std::mem::replace(&mut self.is_lent, is_lent), is_lent) {
+            (false, true) => self.line.leave(),
+            (true, false) => self.line.state().in_use += 1,
+            _ => {}
+        }
+    }
+}
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.leave();
+        if !self.is_lent {
+            self.line.leave();
+        }
     }
 }
 
@@ -109,7 +186,7 @@ impl Line {
             let is_free = state.in_use < state.lanes() && state.waiting.is_empty();
             if is_free || (self.is_own && state.in_use < FIXED_LANES_MAX) {
                 state.in_use += 1;
-                return Turn(self.clone());
+                return Turn::new(self.clone());
             }
             let (call, called) = oneshot::channel();
             state.waiting.push_back(call);
@@ -198,7 +275,8 @@ impl Line {
         };
         match (lesson, &host) {
             (Lesson::Frozen { time, .. }, Some(host)) => {
-                state.frozen.insert(host.clone(), at + time);
+                let until = state.frozen.entry(host.clone()).or_insert(at);
+                *until = (at + time).max(*until);
             }
             (Lesson::Thawed { .. }, Some(host)) => {
                 state.frozen.remove(host);
@@ -314,7 +392,7 @@ impl Waiting {
             let _ = called.await;
         }
         self.called = None;
-        Turn(self.line.clone())
+        Turn::new(self.line.clone())
     }
 }
 

@@ -77,6 +77,11 @@ impl Meter {
         self.safe.load(Ordering::Relaxed)
     }
 
+    /// Bytes that are acknowledged, in segments that are safe or may become so.
+    pub(crate) fn acknowledged_bytes(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
     /// Bytes of the source that were acknowledged in this run, whatever became of them.
     pub(crate) fn sent_bytes(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)

@@ -11,9 +11,11 @@ pub(crate) mod asking;
 mod calls;
 mod driver;
 mod effects;
+mod expiry;
 mod hashes;
 mod line;
 mod meter;
+mod orphans;
 mod parts;
 mod proof;
 mod provider;
@@ -24,9 +26,10 @@ mod watch;
 
 use std::sync::Arc;
 
-pub(crate) use access::{Access, Life, OwnPolicy, Permit};
+pub(crate) use access::{Access, Held, Life, OwnPolicy, Permit};
 pub(crate) use effects::random_bytes;
 pub(crate) use line::Line;
+pub(crate) use orphans::Orphans;
 pub(crate) use provider::TokenProvider;
 pub(crate) use recorder::Recorder;
 pub(crate) use settle::{Outcome, Unfinished};
@@ -42,7 +45,7 @@ use crate::events::{Event, Listener};
 use crate::kodo::Commit;
 use crate::model::{Bucket, Endpoint, ObjectKey};
 use crate::source::Source;
-use crate::stop::Stop;
+use crate::stop::Stops;
 use crate::transport::Transport;
 use crate::uploader::effects::Executor;
 use crate::uploader::meter::Meter;
@@ -93,7 +96,8 @@ pub(crate) struct Job {
     /// Seed of the jitter.
     pub(crate) seed: u64,
     pub(crate) listener: Listener,
-    pub(crate) stop: Stop,
+    pub(crate) stops: Stops,
+    pub(crate) orphans: Orphans,
 }
 
 /// Uploads.
@@ -101,7 +105,7 @@ pub(crate) async fn upload(mut job: Job) -> Result<Outcome, Unfinished> {
     let (tally, listener) = Tally::beside(std::mem::take(&mut job.listener));
     job.listener = listener;
     let size = job.source.expected_len();
-    let stop = job.stop.clone();
+    let stops = job.stops.clone();
     let (part_len, protocol) = (job.part_len, job.protocol);
     let sent_elsewhere = job.sent_elsewhere;
     let (mut engine, executor) = start(job);
@@ -132,7 +136,10 @@ pub(crate) async fn upload(mut job: Job) -> Result<Outcome, Unfinished> {
             name(wished),
         )));
     }
-    let ended = driver::drive(&mut engine, &executor, &stop, |notice| hear(notice, &meter)).await;
+    let ended = driver::drive(&mut engine, &executor, &stops, |notice| {
+        hear(notice, &meter)
+    })
+    .await;
     if matches!(ended, event::Outcome::Done) {
         tell_if_displaced(executor.source.source(), &meter).await;
     }
@@ -211,6 +218,7 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
         recorder: job.recorder,
         hashes: Default::default(),
         began,
+        orphans: job.orphans,
     };
     (engine, Arc::new(executor))
 }

@@ -48,6 +48,7 @@ const ROOMS: &[(&str, Ring, &[&str])] = &[
     ("stop", Ring::Composition, &[]),
     ("config", Ring::Composition, &[]),
     ("error", Ring::Composition, &[]),
+    ("guide", Ring::Composition, &[]),
     ("cli", Ring::Composition, &[]),
     ("guide", Ring::Composition, &[]),
     ("lib", Ring::Composition, &[]),

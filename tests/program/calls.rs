@@ -167,7 +167,6 @@ fn reports() {
         (9 << 20, Protocol::V2, "v2", 3, 0),
     ];
     for (len, protocol, name, lanes, failed) in rows {
-        let before = SystemTime::now();
         let data = content(len);
         let hash = Etag::of(&data);
         let put = uploader.put_data("b", "k", data).protocol(protocol);
@@ -177,7 +176,7 @@ fn reports() {
         assert_eq!(done.hash, hash, "{name}");
         assert_eq!(report.hash_of_lanes(done.size), hash, "{name}");
         assert_eq!(report.failed_attempts, failed, "{report:?}");
-        assert!(report.attempts > failed && report.began <= before + Duration::from_secs(60));
+        assert!(report.attempts > failed, "{report:?}");
         let kept = serde_json::to_value(&done).unwrap();
         assert_eq!(kept["hash"], hash.to_string());
         assert_eq!(kept["verified"], "object");
@@ -230,6 +229,20 @@ fn policies() {
             "{}",
             error.explain()
         );
+
+        let nobody = PutPolicy::for_bucket("b").insert_only();
+        let nobody = nobody
+            .callback_url("http://127.0.0.1:1/")
+            .callback_body("k=$(key)");
+        let key = format!("called {protocol:?}");
+        let error = run(&server, put(&key, "x").policy(nobody)).unwrap_err();
+        assert_eq!(
+            error.kind(),
+            ErrorKind::CallbackFailed,
+            "{protocol:?} {error}"
+        );
+        assert!(!error.is_retryable());
+        server.runtime.block_on(uploader.stat("b", key)).unwrap();
 
         let named = PutPolicy::for_prefix("b", "the").force_save_key("theirs");
         let done = run(&server, put("mine", "x").policy(named)).unwrap();

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli::progress::Progress;
 use crate::cli::progress::view::{Heard, Patience, View};
+use crate::cli::progress::{Progress, told_expiring};
 use crate::cli::terminal::{Streams, Terminal};
+use crate::engine::expiry::Grant;
 use crate::events;
 use crate::model::Stage;
 
@@ -398,4 +399,32 @@ fn an_empty_file() {
         view.bar(at(0), 79),
         ["[====================] 100 %  0 B of 0 B  finishing"]
     );
+}
+
+/// What ends too early, and what that means.
+#[test]
+fn what_will_not_last() {
+    let rows = [
+        (
+            Grant::Token,
+            600,
+            "the upload token ends in 10 min, and the upload takes 1 h 30 min more at this pace: with \
+             one that lives longer the upload goes on",
+        ),
+        (
+            Grant::UploadId,
+            0,
+            "the service's id of this upload has ended, and the upload takes 1 h 30 min more at this \
+             pace: without it all goes again",
+        ),
+        (
+            Grant::Context,
+            61,
+            "what the service gave for the first blocks ends in 1 min 1 s, and the upload takes \
+             1 h 30 min more at this pace: without it they go again",
+        ),
+    ];
+    for (what, left, expected) in rows {
+        assert_eq!(told_expiring(what, at(left), at(5400)), expected);
+    }
 }

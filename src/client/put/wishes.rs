@@ -79,7 +79,9 @@ impl Put {
         self
     }
 
-    /// Tells `hear` how the upload goes. The upload waits for it, so it must not block.
+    /// Tells `hear` how the upload goes. The upload waits for it, so it must not block. When it
+    /// panics, it is told no more, which `tracing` warns of; the upload goes on, unless the program is
+    /// built to abort on panics.
     pub fn on_event(mut self, hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listener = Listener::new(hear);
         self

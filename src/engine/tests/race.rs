@@ -128,6 +128,21 @@ fn recorded(effects: &[Effect]) -> Option<u64> {
     })
 }
 
+/// A connection that breaks beside another attempt at the same segment is a broken connection all the
+/// same: the next segments are shorter.
+#[test]
+fn a_break_beside_another_attempt_counts() {
+    let mut race = Race::begin();
+    let before = race.engine.segment_len();
+    let old = race.old;
+    race.now = race.now.after(seconds(5));
+    let effects = race.tell(failed(old, FailureKind::Broken));
+    let is_sent = |effect: &Effect| matches!(effect, Effect::Send { .. });
+    assert!(!effects.iter().any(is_sent), "the second one goes on");
+    let after = race.engine.segment_len();
+    assert!(after < before, "{before}, then {after}");
+}
+
 /// Who goes on alone when one of two moves.
 #[test]
 fn who_moves_and_who_is_dropped() {

@@ -240,7 +240,8 @@ impl World {
 
     /// Someone wants it to stop.
     pub(crate) fn stop(&mut self) {
-        self.deliver(Some(Event::Stop));
+        let drain = Duration::ZERO;
+        self.deliver(Some(Event::Stop { drain }));
     }
 
     /// Whether this operation goes over the network.

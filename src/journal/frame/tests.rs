@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::engine::record::{Receipt, Record};
 use crate::journal::frame::{Chain, LINE_LEN_MAX, MAGIC, Recovery, TooLong, extend, recover};
-use crate::journal::tests::{begun, header, journal, lines, ours, segment, story};
+use crate::journal::tests::{begun, header, journal, lines, named, ours, segment, story};
 
 /// The bytes of format 1 do not change, or every journal on every disk is lost. (The sums were
 /// computed with another program.)
@@ -29,6 +29,40 @@ fn golden() {
     );
     assert_eq!(text, expected);
     assert_eq!(ours(text.as_bytes()).records, records);
+}
+
+/// Nor do those of format 2: a resume id, and what the caller said. Each version has its own fields: the
+/// one in the other's place is no journal.
+#[test]
+fn golden_2() {
+    let named = named();
+    let text = String::from_utf8(journal(&named, &[])).unwrap();
+    let expected = concat!(
+        r#"{"target":{"service":"kodo","access_key":"AK-of-someone","#,
+        r#""store":"https://uc.example.com","bucket":"my-bucket","key":"2026/报告 \"a\".pdf","#,
+        r#""resume_id":"job 7"},"source":{"path":"/home/someone/报告.pdf","size":1073741824,"#,
+        r#""mtime_ns":1763649999123456789,"ctime_ns":1763649999123456790,"device":2049,"#,
+        r#""inode":131072},"created":1763650000,"says":{"mime_type":"text/plain","#,
+        r#""vars":[["who","me"]],"insert_only":true}}"#,
+        "\n",
+    );
+    assert!(text.starts_with("haul-journal 2 "), "{text}");
+    assert_eq!(&text["haul-journal 2 00000000 ".len()..], expected);
+    assert_eq!(ours(text.as_bytes()).header, named);
+    for (header, version) in [(header(), 2), (named, 1)] {
+        let line = journal(&header, &[]);
+        let json = &line[b"haul-journal 1 00000000 ".len()..line.len() - 1];
+        let words = format!("haul-journal {version} ");
+        let sum = extend(crc32fast::hash(words.as_bytes()), json);
+        let other = [
+            words.as_bytes(),
+            format!("{sum:08x} ").as_bytes(),
+            json,
+            b"\n",
+        ]
+        .concat();
+        assert_eq!(recover(&other), Recovery::Damaged, "{version}");
+    }
 }
 
 /// Whatever is written is read back, and appending goes on where reading ended.
@@ -195,9 +229,9 @@ fn other_files() {
     let good = journal(&header(), &story(3));
     let newer = {
         let json = br#"{"what":"a later haul may say"}"#;
-        let sum = crc32fast::hash(&[b"haul-journal 2 ", json.as_slice()].concat());
+        let sum = crc32fast::hash(&[b"haul-journal 3 ", json.as_slice()].concat());
         let text = String::from_utf8_lossy(json);
-        format!("haul-journal 2 {sum:08x} {text}\nand its records\n").into_bytes()
+        format!("haul-journal 3 {sum:08x} {text}\nand its records\n").into_bytes()
     };
     let older = {
         let json = &lines(&header(), &[])[0][b"haul-journal 1 00000000 ".len()..];
@@ -226,11 +260,11 @@ fn other_files() {
             b"haul-journal 99999999999 00000000 {}\n",
             Recovery::Damaged,
         ),
-        ("a later version", &newer, Recovery::Newer { version: 2 }),
+        ("a later version", &newer, Recovery::Newer { version: 3 }),
         ("a later version, torn", &newer_torn, Recovery::Damaged),
         (
             "a later version, wrong sum",
-            b"haul-journal 2 00000000 {}\n",
+            b"haul-journal 3 00000000 {}\n",
             Recovery::Damaged,
         ),
         ("not from its beginning", &headless, Recovery::Foreign),

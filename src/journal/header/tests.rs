@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::journal::header::{Header, Identity, SourcePath};
-use crate::journal::tests::{header, journal, ours};
+use crate::journal::header::{Header, Identity, RESUME_ID_LEN_MAX, ResumeId, SourcePath};
+use crate::journal::tests::{header, journal, named, ours};
 use crate::model::{Bucket, ObjectKey};
 
 /// The identity is what a journal is found by for years. (Computed with another program.)
@@ -76,6 +76,20 @@ fn who_shares_an_identity() {
             }),
         ),
     ];
+    let id = |text: &str| Some(ResumeId::new(text).unwrap());
+    let with_names: &[(&str, Header)] = &[
+        ("a resume id", change(&|h| h.target.resume_id = id("a"))),
+        ("another", change(&|h| h.target.resume_id = id("b"))),
+        (
+            "a resume id, and no key",
+            change(&|h| (h.target.resume_id, h.target.key) = (id("a"), None)),
+        ),
+        (
+            "no key, and the path is the resume id",
+            change(&|h| (h.target.key, h.source.path) = (None, path("a"))),
+        ),
+    ];
+    let apart: Vec<_> = apart.iter().chain(with_names).collect();
     let mut seen = BTreeMap::new();
     for (story, header) in apart {
         let other = seen.insert(header.identity(), *story);
@@ -90,9 +104,28 @@ fn who_shares_an_identity() {
         ("another time", change(&|h| h.source.mtime_ns -= 1)),
         ("another file", change(&|h| h.source.inode += 1)),
         ("another day", change(&|h| h.created += 86_400)),
+        ("another type", change(&|h| h.says = named().says)),
     ];
     for (story, other) in together {
         assert_eq!(other.identity(), header().identity(), "{story}");
+    }
+    let mut moved = named();
+    (moved.target.key, moved.source.path) = (None, path("/here"));
+    let here = moved.identity();
+    moved.source.path = path("/there");
+    assert_eq!(moved.identity(), here, "a resume id, no key, another path");
+}
+
+/// A resume id is text of some length that can be printed.
+#[test]
+fn resume_ids() {
+    let longest = "x".repeat(RESUME_ID_LEN_MAX);
+    for good in ["a", " ", "job/7?#é", longest.as_str()] {
+        assert!(ResumeId::new(good).is_ok(), "{good:?}");
+    }
+    let long = format!("{longest}x");
+    for bad in ["", "a\nb", "\u{7f}", "\u{85}", long.as_str()] {
+        assert!(ResumeId::new(bad).is_err(), "{bad:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::engine::pace::LANES_MIN;
 use crate::engine::plan::Known;
 use crate::engine::plan::LANES_START;
 use crate::model::Endpoint;
-use crate::uploader::line::{FIXED_LANES_MAX, LESSONS_MAX, Line, Turn};
+use crate::uploader::line::{FIXED_LANES_MAX, LEND_AFTER, LESSONS_MAX, Line, Seat, Taken, Turn};
 
 /// Somebody who waits for a turn.
 type Waiter = Pin<Box<dyn Future<Output = Turn>>>;
@@ -142,6 +142,58 @@ fn a_queue_that_went_away() {
     assert_eq!(all.len(), LANES_START);
 }
 
+/// Who waits for its own source for longer than a moment lends its turn; with the first byte it has it
+/// back at once, and whoever has it meanwhile keeps it too. No turn is lost or made by that.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_its_source_lends_its_turn() {
+    // How long every look finds it waiting, and whether somebody else has its turn then.
+    let rows = [
+        (Duration::ZERO, false),
+        (LEND_AFTER - Duration::from_millis(1), false),
+        (LEND_AFTER, true),
+        (seconds(100), true),
+    ];
+    for (waited, is_lent) in rows {
+        for comes_back in [true, false] {
+            let story = format!("{waited:?}, bytes come: {comes_back}");
+            let line = Line::new(false);
+            let seats: Vec<Seat> = (0..LANES_START).map(|_| Seat::default()).collect();
+            let mut turns: Vec<Taken> = Vec::new();
+            for seat in &seats {
+                turns.push(seat.take(&line).await);
+            }
+            let mut second = waiter(&line);
+            assert!(now(&mut second).is_none(), "{story}");
+            // A moment in which it does not wait: the time begins anew.
+            seats[0].look(true);
+            tokio::time::advance(LEND_AFTER - Duration::from_millis(1)).await;
+            seats[0].look(false);
+            seats[0].look(true);
+            tokio::time::advance(waited).await;
+            seats[0].look(true);
+            let lent = now(&mut second);
+            assert_eq!(lent.is_some(), is_lent, "{story}");
+            let no_more = |when| {
+                let is_full = now(&mut waiter(&line)).is_none();
+                assert!(is_full, "{story}: {when}: no turn too many");
+            };
+            no_more("lent or not");
+            seats[0].look(!comes_back);
+            no_more("back or not");
+            turns.remove(0);
+            // What the first one had goes to the second, which has it by now or has had it before.
+            let taken = lent.or_else(|| now(&mut second));
+            assert!(taken.is_some(), "{story}");
+            no_more("over");
+            drop((taken, turns));
+            let all: Vec<Turn> = (0..=LANES_START)
+                .filter_map(|_| now(&mut waiter(&line)))
+                .collect();
+            assert_eq!(all.len(), LANES_START, "{story}: none is lost or made");
+        }
+    }
+}
+
 /// When the line turns out to be worth more, those who wait are called; when it is worth less, turns that
 /// are held stay, and no new ones are given.
 #[tokio::test(start_paused = true)]
@@ -246,6 +298,8 @@ async fn who_joins_later() {
     let line = Line::new(false);
     let (teacher, _) = line.join(&hosts);
     line.teach(&teacher, frozen(0, seconds(30)), &hosts);
+    // A shorter time does not end a longer one.
+    line.teach(&teacher, frozen(0, seconds(5)), &hosts);
     line.teach(&teacher, frozen(1, seconds(30)), &hosts);
     line.teach(&teacher, Lesson::Thawed { host: 1 }, &hosts);
     line.teach(&teacher, Lesson::SlowDown { time: seconds(20) }, &hosts);
@@ -360,4 +414,25 @@ fn a_recall_calls_those_who_wait() {
     };
     line.recall(&known);
     assert!(waits.as_mut().poll(&mut context).is_ready());
+}
+
+/// Who has lanes of its own waits for no turn, and is told no window; its lanes count as the others' do.
+#[test]
+fn lanes_of_its_own() {
+    let (line, turns) = full();
+    let own = line.with_lanes_of_its_own();
+    assert!(line.window().is_some() && own.window().is_none());
+    assert!(line.known().lanes.is_some() && own.known().lanes.is_none());
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(held) = pin!(own.turn()).poll(&mut context) else {
+        panic!("it waits");
+    };
+    drop(turns);
+    // The others have one turn less while it holds its own.
+    let mut free: Vec<Turn> = Vec::new();
+    while let Poll::Ready(turn) = pin!(line.turn()).poll(&mut context) {
+        free.push(turn);
+    }
+    drop(held);
+    assert!(pin!(line.turn()).poll(&mut context).is_ready());
 }

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::clock::virtual_wall::VirtualWall;
 use crate::devserver::{DevServer, within};
 use crate::events::Event;
+use crate::kodo::Credentials;
 use crate::model::FailureKind;
 use crate::transport::Transport;
 use crate::uploader::Protocol;
@@ -28,7 +29,7 @@ fn seconds(count: u64) -> Duration {
 }
 
 /// Runs `test` in virtual time.
-fn virtually<T>(test: impl Future<Output = T>) -> T {
+pub(super) fn virtually<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -42,17 +43,28 @@ fn virtually<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// An uploader, the network that it uses, and what it told.
-struct Limits {
-    network: Arc<Network>,
-    uploader: Uploader,
-    heard: Arc<Mutex<Vec<(Instant, Event)>>>,
+pub(super) struct Limits {
+    pub(super) network: Arc<Network>,
+    pub(super) uploader: Uploader,
+    pub(super) heard: Arc<Mutex<Vec<(Instant, Event)>>>,
 }
 
 impl Limits {
     /// Over a line of `rate` bits a second.
-    async fn new(
+    pub(super) async fn new(
         rate: u64,
         holes: &[Hole],
+        set: impl FnOnce(UploaderBuilder) -> UploaderBuilder,
+    ) -> Self {
+        let keys = Credentials::from_texts("mine", "hush").unwrap();
+        Self::with_keys(rate, holes, &keys, set).await
+    }
+
+    /// The same, of an account with these keys.
+    pub(super) async fn with_keys(
+        rate: u64,
+        holes: &[Hole],
+        keys: &Credentials,
         set: impl FnOnce(UploaderBuilder) -> UploaderBuilder,
     ) -> Self {
         let kernels = Kernels {
@@ -63,8 +75,8 @@ impl Limits {
         let hosts = vec!["up0.sim:80".to_owned()];
         let line = Line::new(rate, Duration::from_millis(50));
         let network = Arc::new(Network::new(line, kernels, hosts.clone(), holes));
-        let server = DevServer::builder().within(&hosts).start().await.unwrap();
-        let keys = server.credentials().clone();
+        let server = DevServer::builder().credentials(keys.clone());
+        let server = server.within(&hosts).start().await.unwrap();
         network.serve(Some(server));
         let transport = Transport::new(Arc::new(PipeDial(Arc::clone(&network))));
         let api = Api::over(Arc::new(ApiOver(transport.clone())));
@@ -80,7 +92,7 @@ impl Limits {
     }
 
     /// An upload of `len` bytes that is told of.
-    fn put(&self, key: &str, len: u64) -> Put {
+    pub(super) fn put(&self, key: &str, len: u64) -> Put {
         let heard = Arc::clone(&self.heard);
         let put = self.uploader.put_data("b", key, content(len));
         put.on_event(move |event| locked(&heard).push((clock::instant(), event.clone())))
@@ -103,7 +115,7 @@ impl Limits {
     }
 
     /// Failures that were told.
-    fn failures(&self) -> Vec<(Instant, FailureKind)> {
+    pub(super) fn failures(&self) -> Vec<(Instant, FailureKind)> {
         let heard = locked(&self.heard);
         let failures = heard.iter().filter_map(|(at, event)| match event {
             Event::Retrying { failure, .. } => Some((*at, failure.kind.clone())),

@@ -5,12 +5,13 @@
 //! did not hold, [`use_of_line`] of the line, with [`explain`] for what a world excuses; [`worlds`] lives thousands.
 //!
 //! `flow`, `line`, `link` and `network` are TCP as far as an uploader can tell; [`pipe`] tests them.
-//! [`limit`] lives uploads under a bandwidth limit, without faults.
+//! [`limit`] lives uploads under a bandwidth limit, without faults; [`grants`] those whose token ends.
 
 mod chance;
 mod checks;
 mod explain;
 mod flow;
+mod grants;
 mod limit;
 mod line;
 mod link;

@@ -1,0 +1,131 @@
+//! What is remembered of an upload: its name, and what it says of the object.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::client::Uploader;
+use crate::client::memory::Errand;
+use crate::client::put::{Put, What};
+use crate::client::shutdown::Task;
+use crate::clock;
+use crate::error::{Error, ErrorKind};
+use crate::journal::header::ResumeId;
+use crate::journal::index::Unfinished;
+use crate::journal::said::Said;
+use crate::stop::Stops;
+use crate::uploader::Orphans;
+
+impl Put {
+    /// Names the upload, so that it is found again by that name: the id of a backend's own job, of 1 to
+    /// 256 bytes of text without control characters; anything else is [`ErrorKind::Usage`].
+    ///
+    /// With it, what an earlier run had stored is found by service, access key, bucket, key and this
+    /// name, whatever the file's path: the job may come back with its file elsewhere. The bytes are
+    /// compared as ever. Without it, an upload is named by its bucket and key, and one without a key
+    /// by its file's path. Two uploads to one key under two names are two: neither knows of the other.
+    ///
+    /// It needs a state directory ([`UploaderBuilder::state_dir`](crate::UploaderBuilder::state_dir)),
+    /// and says nothing for bytes in memory, which are not remembered. It is no secret: it stands in
+    /// the state directory, and in what [`Uploader::unfinished`] tells.
+    pub fn resume_id(mut self, id: impl Into<String>) -> Self {
+        self.resume_id = Some(id.into());
+        self
+    }
+
+    /// What goes on with the upload that is remembered as `id`.
+    pub(in crate::client) fn unfinished(uploader: Uploader, id: String) -> Self {
+        let nothing = What::File(PathBuf::new());
+        let mut put = Self::new(uploader, String::new(), String::new(), nothing);
+        put.unfinished = Some(id);
+        put
+    }
+
+    /// The name that was given, if it is one.
+    pub(super) fn named(&self) -> Result<Option<ResumeId>, Error> {
+        let named = self.resume_id.as_deref().map(ResumeId::new).transpose();
+        named.map_err(|no| Error::new(ErrorKind::Usage, no.to_string()))
+    }
+
+    /// The upload as it is told of while it is under way.
+    pub(super) fn task(&self) -> Task {
+        let source = match &self.what {
+            // As the state directory would have it.
+            What::File(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            What::Data(_) | What::Stream(_) => None,
+        };
+        Task {
+            bucket: self.bucket.clone(),
+            key: self.key.clone(),
+            resume_id: self.resume_id.clone(),
+            source,
+            size: 0,
+            begun: clock::wall(),
+            identity: None,
+        }
+    }
+
+    /// Who may stop it.
+    pub(super) fn stops(&self) -> Stops {
+        Stops {
+            own: self.stop.clone(),
+            all: self.uploader.inner.duty.all.clone(),
+        }
+    }
+
+    /// What is kept of what is said of the object.
+    pub(super) fn says(&self) -> Option<Said> {
+        let said = Said {
+            file_name: self.file_name.clone(),
+            mime_type: self.mime_type.clone(),
+            metadata: self.metadata.clone(),
+            vars: self.vars.clone(),
+            insert_only: self.insert_only,
+            is_cut: false,
+        };
+        said.kept()
+    }
+
+    /// The same upload with what the state directory knows of it, where it goes on with one. What the
+    /// caller says goes before what an earlier run said.
+    pub(super) async fn recalled(mut self) -> Result<Self, Error> {
+        let Some(id) = self.unfinished.take() else {
+            return Ok(self);
+        };
+        let Unfinished { header, .. } = self.uploader.remembered(&id).await?;
+        let path = header.source.path.to_path();
+        let no_path = || Error::new(ErrorKind::Source, "this system has no such path");
+        self.what = What::File(path.ok_or_else(no_path)?);
+        self.bucket = header.target.bucket.as_str().to_owned();
+        self.key = header.target.key.map(|key| key.as_str().to_owned());
+        self.resume_id = header.target.resume_id.map(String::from);
+        let said = header.says.unwrap_or_default();
+        let says_nothing = self.metadata.is_empty() && self.vars.is_empty();
+        if said.is_cut && says_nothing {
+            let what = "what was said of this object was too long to be remembered";
+            return Err(Error::new(ErrorKind::Usage, what)
+                .next("give its type, file name, metadata and variables again"));
+        }
+        self.file_name = self.file_name.or(said.file_name);
+        self.mime_type = self.mime_type.or(said.mime_type);
+        if self.metadata.is_empty() {
+            self.metadata = said.metadata;
+        }
+        if self.vars.is_empty() {
+            self.vars = said.vars;
+        }
+        self.insert_only |= said.insert_only;
+        Ok(self)
+    }
+}
+
+impl Uploader {
+    /// Where the orphans of `errand` are noted; they are looked after beside the next upload.
+    pub(super) fn orphans(&self, errand: &Errand<'_>) -> Orphans {
+        let memory = &self.inner.memory;
+        Orphans {
+            state_dir: memory.state_dir.clone(),
+            target: memory.target(errand, &self.inner.hosts),
+            is_fresh: Arc::clone(&self.inner.rounds.is_fresh),
+        }
+    }
+}
