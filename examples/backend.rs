@@ -33,7 +33,7 @@ use axum::{Json, Router};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use haul::devserver::{DevServer, FaultPlan};
-use haul::{Done, ErrorKind, Stop, Uploader};
+use haul::{Done, ErrorKind, Uploader};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -48,7 +48,8 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 const UPLOADS_MAX: u32 = 256;
 
 /// A block (4 MiB) for each of them: with less, slow browsers would keep memory that fast ones wait
-/// for. It is a limit, not a need: an upload takes what has come and is not stored yet.
+/// for. It is a limit: an upload takes what has come and is not stored yet. What was once needed mostly
+/// stays with the process, for the next.
 const STREAM_MEMORY: u64 = UPLOADS_MAX as u64 * (4 << 20);
 
 /// Largest file, unless `BACKEND_FILE_MAX` says otherwise: what one stranger may cost.
@@ -75,8 +76,11 @@ const RETRY_BUDGET: Duration = Duration::from_secs(120);
 const LINGER: Duration = Duration::from_secs(8);
 
 /// How long uploads in flight may take after SIGTERM, unless `BACKEND_GRACE_S` says otherwise: less
-/// than what the service manager allows (systemd: 90 s, Kubernetes: 30 s) by [`ANSWER_GRACE`].
+/// than what the service manager allows (systemd: 90 s, Kubernetes: 30 s) by the two below.
 const GRACE: Duration = Duration::from_secs(15);
+
+/// How long what is then on its way may take to be acknowledged.
+const LAST_SEGMENTS: Duration = Duration::from_secs(2);
 
 /// How long the answers of the last uploads may take to their browsers: [`LINGER`] and a little.
 const ANSWER_GRACE: Duration = Duration::from_secs(10);
@@ -94,8 +98,6 @@ struct Backend {
     file_max: u64,
     /// One for each upload, held until it is over, even when its browser has gone.
     turns: Arc<Semaphore>,
-    /// Ends the uploads that outlast the grace.
-    stop: Stop,
     numbers: PrometheusHandle,
 }
 
@@ -106,25 +108,25 @@ async fn main() -> Result<(), Failed> {
     let numbers = PrometheusBuilder::new().install_recorder()?;
     tokio::spawn(upkeep(numbers.clone()));
     let (uploader, dev_server) = storage().await?;
+    tokio::spawn(go_on(uploader.clone()));
     let backend = Arc::new(Backend {
         uploader,
         bucket: var("BACKEND_BUCKET").unwrap_or_else(|_| "my-bucket".to_owned()),
         file_max: var("BACKEND_FILE_MAX").map_or(Ok(FILE_MAX), |bytes| bytes.parse())?,
         turns: Arc::new(Semaphore::new(UPLOADS_MAX as usize)),
-        stop: Stop::new(),
         numbers,
     });
     let listen = var("BACKEND_LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let listener = TcpListener::bind(listen).await?;
     // Before the line that says where: whoever reads it may send the signal at once.
-    let ask_to_end = Signals::new()?;
+    let asked_to_end = asked_to_end()?;
     println!("listening on http://{}", listener.local_addr()?);
 
     let (close, closed) = oneshot::channel::<()>();
     let server = axum::serve(listener, routes(Arc::clone(&backend)));
     let server = server.with_graceful_shutdown(async { drop(closed.await) });
     let server = tokio::spawn(server.into_future());
-    ask_to_end.next().await;
+    asked_to_end.await;
     drop(close);
     backend.finish(grace).await;
     // Browsers that do not fetch their answer are left behind.
@@ -137,9 +139,14 @@ async fn main() -> Result<(), Failed> {
 
 /// The account of the environment; without one, a dev server of our own.
 async fn storage() -> Result<(Uploader, Option<DevServer>), Failed> {
-    let builder = Uploader::builder()
+    let mut builder = Uploader::builder()
         .stream_memory(STREAM_MEMORY)
         .retry_budget(RETRY_BUDGET);
+    // Of uploads that can go on after a crash, this is the memory. (A stream cannot: its browser has the
+    // bytes, and must send them again.)
+    if let Ok(dir) = var("BACKEND_STATE_DIR") {
+        builder = builder.state_dir(dir);
+    }
     if let Ok(access_key) = var("HAUL_ACCESS_KEY") {
         let mut builder = builder.credentials(access_key, var("HAUL_SECRET_KEY")?);
         if let Ok(url) = var("HAUL_UC_URL") {
@@ -176,9 +183,8 @@ async fn page(State(backend): State<Arc<Backend>>) -> Html<String> {
     Html(include_str!("backend.html").replace("FILE_MAX", &limit))
 }
 
+/// Our numbers and haul's, which has them with its feature `metrics`.
 async fn numbers(State(backend): State<Arc<Backend>>) -> String {
-    let in_flight = UPLOADS_MAX as usize - backend.turns.available_permits();
-    metrics::gauge!("backend_uploads_in_flight").set(in_flight as f64);
     backend.numbers.render()
 }
 
@@ -246,8 +252,7 @@ impl Backend {
         let put = self
             .uploader
             .put_stream(&self.bucket, &key, pieces(receiver))
-            .insert_only()
-            .stop_on(&self.stop);
+            .insert_only();
         // A task of its own: when the browser goes away, axum drops the handler wherever it is, and
         // what is half done should end with a word in the log. It also ends before the process does.
         let upload = tokio::spawn(async move {
@@ -271,12 +276,25 @@ impl Backend {
     /// Takes no more uploads and waits for those in flight; after `grace` it stops them.
     async fn finish(&self, grace: Duration) {
         // Whoever asks for all turns stands first in line for each that comes free.
-        let all_turns = self.turns.acquire_many(UPLOADS_MAX);
-        if timeout(grace, all_turns).await.is_err() {
-            self.stop.stop();
-            // They send nothing more, so this is short; and the answers have their own time after it.
-            let all_turns = self.turns.acquire_many(UPLOADS_MAX);
-            drop(timeout(ANSWER_GRACE, all_turns).await);
+        let _ = timeout(grace, self.turns.acquire_many(UPLOADS_MAX)).await;
+        for left in self.uploader.shutdown(LAST_SEGMENTS).await {
+            eprintln!("{:?}: not finished", left.key.unwrap_or_default());
+        }
+    }
+}
+
+/// Goes on with what an earlier process had to leave, one after the other, beside new uploads. Nobody
+/// waits for these any more: whoever sent them should be told elsewhere.
+async fn go_on(uploader: Uploader) {
+    let unfinished = uploader.unfinished().await;
+    let unfinished = unfinished.unwrap_or_else(|error| {
+        eprintln!("what is unfinished cannot be told: {error}");
+        Vec::new()
+    });
+    for upload in unfinished {
+        // One that is held is under way in another process.
+        if let (Some(id), false) = (upload.id, upload.is_held) {
+            note(&upload.key.unwrap_or_default(), &uploader.resume(id).await);
         }
     }
 }
@@ -309,7 +327,6 @@ async fn feed(
             let words = format!("a file may have {file_max} bytes");
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, words));
         }
-        metrics::counter!("backend_received_bytes_total").increment(piece.len() as u64);
         let piece = if is_last {
             Piece::End
         } else {
@@ -373,20 +390,13 @@ fn last_segment(name: &str) -> String {
     }
 }
 
-/// One line of log for each upload, and one more in the count.
+/// One line of log for each upload. haul counts them itself.
 fn note(key: &str, done: &Result<Done, haul::Error>) {
-    let outcome = match done {
-        Ok(done) => {
-            eprintln!("{key:?}: stored {} bytes, {}", done.size, done.hash);
-            "stored"
-        }
-        Err(error) => {
-            // Of the name, control characters were dropped; of the rest, Debug escapes what is odd.
-            eprintln!("{key:?}: {error}");
-            error.kind().as_str()
-        }
-    };
-    metrics::counter!("backend_uploads_total", "outcome" => outcome).increment(1);
+    // The name in the key is a stranger's: Debug escapes what a terminal would obey.
+    match done {
+        Ok(done) => eprintln!("{key:?}: stored {} bytes, {}", done.size, done.hash),
+        Err(error) => eprintln!("{key:?}: {error}"),
+    }
 }
 
 /// Why a file was not stored, in words for whoever sent it.
@@ -417,6 +427,8 @@ impl Refusal {
 
     /// The answer; `stored` are the files before.
     fn into(self, stored: &[Value]) -> Response {
+        let status = self.status.as_str().to_owned();
+        metrics::counter!("backend_refused_total", "status" => status).increment(1);
         let body = Json(json!({ "error": self.words, "stored": stored }));
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE => {
@@ -437,7 +449,7 @@ impl From<&haul::Error> for Refusal {
     /// A stranger is told what to do, not which hosts we use: that is in the log.
     fn from(error: &haul::Error) -> Self {
         match error.kind() {
-            ErrorKind::Interrupted => Self::busy(),
+            ErrorKind::Interrupted | ErrorKind::ShutDown => Self::busy(),
             ErrorKind::NoConnection | ErrorKind::NotKodo | ErrorKind::Unfinished => {
                 let words = "the storage cannot be reached: try again later";
                 Self::new(StatusCode::BAD_GATEWAY, words)
@@ -451,40 +463,22 @@ impl From<&haul::Error> for Refusal {
     }
 }
 
-/// SIGTERM and Ctrl-C, heard from the moment this is made.
+/// SIGTERM and Ctrl-C, heard from the moment this is called.
 #[cfg(unix)]
-struct Signals([tokio::signal::unix::Signal; 2]);
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self([
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        ]))
-    }
-
-    async fn next(self) {
-        let Self([mut terminate, mut interrupt]) = self;
+fn asked_to_end() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    }
+    })
 }
 
 /// Ctrl-C, heard when it is waited for.
 #[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn next(self) {
-        let _ = tokio::signal::ctrl_c().await;
-    }
+fn asked_to_end() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
 }

@@ -47,10 +47,7 @@ fn sizes() {
         let object = server.object(BUCKET, key).expect("it is there");
         assert!(object.body == bytes, "{len} bytes: others are stored");
     }
-    assert_eq!(
-        backend.number("backend_uploads_total{outcome=\"stored\"}"),
-        4
-    );
+    assert_eq!(backend.number("haul_uploads_total{outcome=\"done\"}"), 4);
 }
 
 /// curl is killed half-way: no object, and a word in the log.
@@ -69,7 +66,7 @@ fn killed() {
     command.args(["--limit-rate", "100K"]).stdout(Stdio::null());
     let mut child = command.spawn().expect("curl starts");
     until("some of it has come", || {
-        backend.number("backend_received_bytes_total") > 0
+        backend.number("haul_uploads_running") > 0
     });
     child.kill().expect("it was under way");
     child.wait().expect("it is ours");

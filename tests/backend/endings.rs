@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::net::TcpStream;
 
-use crate::process::{Backend, form, keys, stat, until};
+use crate::process::{BUCKET, Backend, form, keys, stat, until};
 use crate::support::content;
 use crate::support::http;
-use crate::support::server::Server;
+use crate::support::server::{Listening, Server, haul};
 
 /// Each row is the grace and what comes of an upload that was half sent when SIGTERM came. No new
 /// connection is taken meanwhile, and the process ends well.
@@ -45,11 +45,67 @@ fn sigterm() {
     }
 }
 
-/// Without an account it brings a dev server, and follows a fault plan; nobody's upload keeps it when
-/// it shall end.
+/// What an earlier process left in the state directory is gone on with at the start: here the program's
+/// own upload of a file, for which the service was out of order after the first segment.
+#[test]
+fn goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [root, state, plan, source] =
+        ["root", "state", "plan", "source"].map(|name| folder.path().join(name));
+    let busy =
+        "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 2\nanswer = { status = 503 }\n";
+    content::write(&plan, busy);
+    let bytes = content::bytes(8, 9_000_000);
+    content::write(&source, &bytes);
+    let place = ["--root".into(), root.clone().into()];
+    let faults = ["--faults".into(), plan.into()];
+    let mut server = Server::start_at([&place[..], &faults[..]].concat(), "127.0.0.1:0");
+    let Listening {
+        url,
+        address,
+        access_key,
+        secret_key,
+    } = server.listening.clone();
+    let put = haul()
+        .args([
+            "put",
+            "--retry-budget",
+            "1s",
+            "--uc-url",
+            &url,
+            "--state-dir",
+        ])
+        .args([&state, &source])
+        .arg(format!("kodo://{BUCKET}/left"))
+        .envs([
+            ("HAUL_ACCESS_KEY", access_key),
+            ("HAUL_SECRET_KEY", secret_key),
+        ])
+        .output();
+    let put = put.expect("haul starts");
+    let told = String::from_utf8_lossy(&put.stderr);
+    assert_eq!(put.status.code(), Some(1), "{told}");
+    server.kill();
+    let server = Server::start_at(place.to_vec(), &address.to_string());
+    let state = state.to_str().expect("a plain path");
+    let backend = Backend::start(&server, &[("BACKEND_STATE_DIR", state)]);
+    let line = backend.until_logged("left");
+    assert!(line.contains("stored 9000000 bytes"), "{line}\n{told}");
+    assert_eq!(stat(&server, "left"), Ok(content::etag(&bytes)));
+}
+
+/// Without an account it brings a dev server, with the fault plan that it was given.
 #[test]
 fn alone() {
-    let mut backend = Backend::start_with(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = folder.path().join("plan");
+    let refusal = "[[fault]]\nnth = 1\noperation = \"form\"\nanswer = { status = 403 }\n";
+    content::write(&plan, refusal);
+    let plan = plan.to_str().expect("a plain path");
+    let mut backend = Backend::start_with(&[("BACKEND_FAULTS", plan)]);
+    let refused = backend.post(&form(&[("name=\"f\"; filename=\"a.bin\"", b"refused")]));
+    assert_eq!(refused.status, 500, "{}", refused.json());
+    assert_eq!(backend.number("backend_refused_total{status=\"500\"}"), 1);
     let answer = backend.post(&form(&[("name=\"f\"; filename=\"a.bin\"", b"alone")]));
     assert_eq!(answer.status, 200, "{}", answer.json());
     assert!(backend.logged()[0].starts_with("no account: objects go to http://127.0.0.1:"));

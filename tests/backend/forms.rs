@@ -63,7 +63,7 @@ fn several() {
         ("name=\"f\"; filename=\"same.bin\"", bytes)
     }
     let text: Field<'_> = ("name=\"comment\"", b"of no interest");
-    let rows: [(&[Field<'_>], u16, &[&[u8]]); 2] = [
+    let rows: [(&[Field<'_>], u16, &[&Vec<u8>]); 2] = [
         (&[file(&a), text, file(&b)], 200, &[&a, &b]),
         (&[file(&a), text, file(&large), file(&b)], 413, &[&a]),
     ];
@@ -151,8 +151,8 @@ fn gone() {
         assert!(line.contains("the stream failed after"), "{line}");
     }
     until("both are counted, and over", || {
-        let failed = backend.number("backend_uploads_total{outcome=\"source\"}");
-        (failed, backend.number("backend_uploads_in_flight")) == (2, 0)
+        let failed = backend.number("haul_uploads_total{outcome=\"source\"}");
+        (failed, backend.number("haul_uploads_running")) == (2, 0)
     });
     assert_eq!(keys(&server), Vec::<String>::new());
 }

@@ -29,7 +29,7 @@ fn forty() {
             failed: 0,
         };
         assert_eq!(tally, all, "{:?}", backend.logged());
-        assert_eq!(backend.number("backend_uploads_in_flight"), 0);
+        assert_eq!(backend.number("haul_uploads_running"), 0);
         if cfg!(target_os = "linux") {
             until("descriptors are given back", || {
                 backend.weight().1 <= DESCRIPTORS_KEPT

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs the official Python and Node SDKs, in the versions pinned beside this file, and two proxies
-# into the build folder, where the tests look for them. Needs python3 with venv, npm, and Debian's apt
-# for the proxies. Nothing is installed into the system, and no service is started.
+# Installs the official Python and Node SDKs and what drives a browser, in the versions pinned beside this
+# file, and two proxies into the build folder, where the tests look for them. Needs python3 with venv, npm,
+# and Debian's apt for the proxies. Nothing is installed into the system, and no service is started.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 target=$(cd "$here" && cargo metadata --no-deps --format-version 1 |
