@@ -13,6 +13,7 @@ mod put;
 #[cfg(feature = "devserver")]
 mod tests;
 mod times;
+mod vigil;
 
 use std::path::PathBuf;
 use std::sync::Arc;

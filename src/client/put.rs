@@ -3,12 +3,13 @@
 use std::future::IntoFuture;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::client::Uploader;
 use crate::client::course::Course;
-use crate::client::hosts::{Inquiry, Persistence};
+use crate::client::hosts::{BucketHosts, Inquiry, Persistence};
 use crate::client::memory::Errand;
 use crate::clock;
 use crate::engine::retry::CONTACT_BUDGET;
@@ -18,7 +19,7 @@ use crate::kodo::{AccessKey, Commit, CommitError};
 use crate::model::{Bucket, ObjectKey};
 use crate::source::Source;
 use crate::stop::Stop;
-use crate::uploader::{self, Access, Job, Outcome, Permit, UploadHosts, random_bytes};
+use crate::uploader::{self, Access, Job, Outcome, Permit, Unfinished, UploadHosts, random_bytes};
 
 /// An upload that is about to be made: `.await` it.
 #[derive(Clone, Debug)]
@@ -205,8 +206,14 @@ impl Put {
             let way = self.way(&course);
             let inner = &self.uploader.inner;
             inner.line.recall(&inner.line_book.known(&way).await);
-            let ended = uploader::upload(job).await;
+            let (ended, moved) = self.upload(job, &course).await;
             inner.line_book.keep(&way, &inner.line.known()).await;
+            if let (Err(unfinished), Some(hosts)) = (&ended, moved)
+                && unfinished.error.kind() == ErrorKind::Interrupted
+            {
+                course.move_to(hosts, unfinished);
+                continue;
+            }
             let unfinished = match ended {
                 Ok(outcome) => return Ok(self.done(outcome, size)),
                 Err(unfinished) if !unfinished.has_failed => return Err(unfinished.error),
@@ -219,6 +226,28 @@ impl Put {
             let going_on = course.go_on(unfinished, &permit, key.as_ref());
             or_stopped(&self.stop, stopped, going_on).await?;
         }
+    }
+
+    /// One run of the upload; with where the bucket lives by now, if it was stopped because of that.
+    async fn upload(
+        &self,
+        mut job: Job,
+        course: &Course<'_>,
+    ) -> (Result<Outcome, Unfinished>, Option<BucketHosts>) {
+        let Some((vigil, listener)) = course.vigil(&job.listener, self.patience()) else {
+            return (uploader::upload(job).await, None);
+        };
+        let stop = Stop::default();
+        (job.listener, job.stop) = (listener, stop.clone());
+        let mut upload = std::pin::pin!(uploader::upload(job));
+        let moved = tokio::select! {
+            biased;
+            ended = &mut upload => return (ended, None),
+            () = self.stop.stopped() => None,
+            hosts = course.moved(&vigil) => Some(hosts),
+        };
+        stop.stop();
+        (upload.await, moved)
     }
 
     /// The way to where its course leads now: what the line on it carried is remembered.
@@ -281,11 +310,15 @@ impl Put {
 
     /// How long to ask where the bucket lives: as long as an upload tries to reach anybody.
     fn persistence(&self) -> Persistence {
-        let limits = &self.uploader.inner.limits;
-        match limits.wait_online {
+        match self.uploader.inner.limits.wait_online {
             true => Persistence::ForEver,
-            false => Persistence::For(CONTACT_BUDGET.min(limits.retry_budget)),
+            false => Persistence::For(self.patience()),
         }
+    }
+
+    /// How long to try to reach anybody before hosts may be the wrong ones.
+    fn patience(&self) -> Duration {
+        CONTACT_BUDGET.min(self.uploader.inner.limits.retry_budget)
     }
 
     /// Seed of the jitter.
