@@ -10,6 +10,7 @@ mod exits;
 mod explained;
 mod kodo;
 mod library;
+mod life;
 mod local;
 mod offline;
 mod secrets;
