@@ -270,7 +270,7 @@ impl<'a> Course<'a> {
             let answer = api.send(host, abort).await;
             let aborted = answer.and_then(|answer| multipart::aborted(&answer, clock::wall()));
             if let (Ok(()), Some(lost)) = (aborted, lost) {
-                lost.is_back();
+                lost.given_back();
             }
             Ok(())
         };

@@ -67,7 +67,7 @@ impl Orphans {
 
 impl Lost {
     /// The service has it back.
-    pub(crate) fn is_back(mut self) {
+    pub(crate) fn given_back(mut self) {
         self.0 = None;
     }
 }
@@ -116,7 +116,7 @@ impl Executor {
             Err(failure) if failure.kind != FailureKind::NoSuchUpload => {
                 tracing::debug!(%failure, "an upload id was not given back");
             }
-            _ => lost.is_back(),
+            _ => lost.given_back(),
         }
     }
 }
