@@ -42,6 +42,8 @@ pub(super) struct Course<'a> {
     home_failed: Option<Error>,
     /// Nothing that was recorded before holds at the hosts in use.
     starts_over: bool,
+    /// Who has what was recorded before.
+    left: Option<Endpoint>,
     /// Bytes of the source sent to hosts that were left; none before.
     pub(super) sent_elsewhere: Option<u64>,
 }
@@ -61,6 +63,7 @@ impl<'a> Course<'a> {
             followed: None,
             home_failed: None,
             starts_over: false,
+            left: None,
             sent_elsewhere: None,
         };
         if course.hosts.is_named && course.hosts.is_followed {
@@ -78,6 +81,10 @@ impl<'a> Course<'a> {
     /// An earlier process may have gone to another region: what it stored is there.
     pub(super) fn take_up(&mut self, checkpoint: Checkpoint) -> Checkpoint {
         if std::mem::take(&mut self.starts_over) {
+            if let (Some(id), Some(orphans)) = (&checkpoint.upload_id, &self.orphans) {
+                // Its hosts do not serve now; they may tomorrow.
+                drop(orphans.lost(id, self.left.as_ref()));
+            }
             return Checkpoint::default();
         }
         let receipts = checkpoint.lanes.values().map(|(_, receipt)| receipt);
@@ -240,6 +247,7 @@ impl<'a> Course<'a> {
                  starts over there{lost}",
                 region.id
             ));
+            self.left = self.hosts.up.first().cloned();
             self.go_to(region);
             self.starts_over = true;
             self.home_failed.get_or_insert(unfinished.error);

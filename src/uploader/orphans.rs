@@ -5,8 +5,8 @@
 //! the same account to try again.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use tokio::runtime::Handle;
 
@@ -97,6 +97,18 @@ impl Executor {
     /// Takes `upload_id` into care.
     pub(super) fn lost(&self, host: HostIndex, upload_id: &str) -> Lost {
         self.orphans.lost(upload_id, self.hosts.get(host))
+    }
+
+    /// Bears in mind that nobody will go on with `upload_id` after this run: no journal keeps it.
+    pub(super) fn bear(&self, host: HostIndex, upload_id: &str) {
+        let mut borne = self.borne.lock().unwrap_or_else(PoisonError::into_inner);
+        borne.push(self.lost(host, upload_id));
+    }
+
+    /// The object is there, or may be: no upload id is lost.
+    pub(super) fn put_down(&self) {
+        let mut borne = self.borne.lock().unwrap_or_else(PoisonError::into_inner);
+        borne.drain(..).for_each(Lost::given_back);
     }
 
     /// Gives an upload id back.

@@ -363,6 +363,8 @@ fn a_shutdown_in_odd_moments() {
 enum Lost {
     Aborted,
     StartedOver,
+    /// Nothing remembers an upload of bytes in memory.
+    InMemory,
 }
 
 /// How it is given back.
@@ -385,9 +387,14 @@ fn orphans_are_given_back() {
         (Lost::Aborted, Back::Listing),
         (Lost::Aborted, Back::Program),
         (Lost::StartedOver, Back::NextUpload),
+        (Lost::InMemory, Back::NextUpload),
     ] {
         let story = format!("{lost:?} {back:?}");
-        let server = Server::with(&format!("{REFUSE}{HOLD}"));
+        let refused = u64::from(lost != Lost::InMemory);
+        let server = match lost {
+            Lost::InMemory => Server::with(HOLD),
+            _ => Server::with(&format!("{REFUSE}{HOLD}")),
+        };
         let world = World::beside(&server);
         let state = world.path("state");
         let world = world.set("HAUL_STATE_DIR", state.to_str().unwrap());
@@ -397,7 +404,7 @@ fn orphans_are_given_back() {
         server
             .runtime
             .block_on(until("it is remembered", async || orphans() == 1));
-        assert_eq!(aborts(), 1, "{story}");
+        assert_eq!(aborts(), refused, "{story}");
         let next = uploader(&server, &world, Protocol::V2);
         match back {
             Back::NextUpload => {
@@ -410,7 +417,7 @@ fn orphans_are_given_back() {
             }
             Back::Program => clean(&world),
         }
-        assert_eq!((orphans(), aborts()), (0, 2), "{story}");
+        assert_eq!((orphans(), aborts()), (0, refused + 1), "{story}");
     }
 }
 
@@ -418,13 +425,18 @@ fn orphans_are_given_back() {
 async fn lose(server: &Server, world: &World, lost: Lost) {
     let file = world.file("f", &content(LEN));
     let first = uploader(server, world, Protocol::V2);
-    drop_half_way(server, first.put_file("b", "k", &file)).await;
+    let put = match lost {
+        Lost::InMemory => first.put_data("b", "k", content(LEN)),
+        _ => first.put_file("b", "k", &file),
+    };
+    drop_half_way(server, put).await;
     let left = unfinished(&first).await;
     match lost {
         Lost::Aborted => {
             let aborted = first.abort(left[0].id.clone().unwrap()).await;
             assert_eq!(aborted.unwrap(), Aborted::Later);
         }
+        Lost::InMemory => {}
         Lost::StartedOver => {
             // A part that the list has as well is refused for ever: everything goes again, once.
             let refused = "[[fault]]\noperation = \"complete\"\nanswer = { status = 400 }";
