@@ -95,12 +95,18 @@ impl Uploader {
         let Some(state_dir) = self.inner.memory.state_dir.clone() else {
             return Err(Error::bug("an upload is remembered nowhere"));
         };
+        let path = upload.header.source.path.to_path();
         let (identity, target) = (upload.identity, upload.header.target);
         let forgetting = blocking::spawn({
             let state_dir = state_dir.clone();
             move || forget(&state_dir, identity)
         });
         forgetting.await.map_err(|why| local(why.to_string()))??;
+        if let Some(path) = path
+            && let Some(spool) = self.inner.adopt(&path).await
+        {
+            spool.remove().await;
+        }
         let Some(upload_id) = upload.checkpoint.upload_id else {
             return Ok(Aborted::Expires);
         };

@@ -14,6 +14,7 @@ use crate::client::line_book::LineBook;
 use crate::client::memory::Memory;
 use crate::client::secret::Secret;
 use crate::client::settings::Settings;
+use crate::client::spool::without_state;
 use crate::client::stream::{STREAM_MEMORY, STREAM_MEMORY_MAX, STREAM_MEMORY_MIN};
 use crate::client::times::{TIME_LIMIT_MIN, check};
 use crate::client::{Inner, Uploader};
@@ -43,6 +44,7 @@ pub struct UploaderBuilder {
     rs_url: Option<String>,
     uc_urls: Vec<String>,
     stream_memory: Option<u64>,
+    spool_dir: Option<PathBuf>,
     limit_rate: Option<u64>,
     connect_timeout: Option<Duration>,
     settings: Settings,
@@ -202,6 +204,19 @@ impl UploaderBuilder {
         self
     }
 
+    /// Where streams ([`Uploader::put_stream`], [`Uploader::put_reader`]) are written before they are sent:
+    /// then they can be resumed like files, and need no memory but for what is being written. Needs
+    /// [`state_dir`](Self::state_dir), and room for all streams at once.
+    ///
+    /// Sending begins when a stream has been written whole; one of at most 256 KiB is not written. Its
+    /// file is removed when the upload is done, given up, or was never remembered;
+    /// [`Uploader::unfinished`] also removes what nobody needs any more. The directory is made for its
+    /// owner only, and is not to be shared with other uploaders or other files.
+    pub fn spool_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.spool_dir = Some(dir.into());
+        self
+    }
+
     /// Failed attempts in a row that one segment may have; 0, the default, counts none.
     pub fn part_attempts(mut self, attempts: u32) -> Self {
         self.settings.part_attempts = Some(attempts);
@@ -258,6 +273,7 @@ impl UploaderBuilder {
 
     /// Checks everything and makes the uploader. Sends nothing.
     pub fn build(self) -> Result<Uploader, Error> {
+        self.check_spool()?;
         let connect_timeout = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
         check([("connect_timeout", Some(connect_timeout), TIME_LIMIT_MIN)])?;
         self.settings.check()?;
@@ -302,6 +318,7 @@ impl UploaderBuilder {
                 hosts: Arc::new(self.host_book()?),
                 settings: self.settings.clone(),
                 stream_memory: self.stream_budget()?,
+                spool_dir: self.spool_dir.clone(),
                 #[cfg(test)]
                 seed: self.seed,
             }),
@@ -318,6 +335,13 @@ impl UploaderBuilder {
         let access_key = AccessKey::new(access_key.as_str()).map_err(wrong)?;
         let secret_key = SecretKey::new(secret_key.as_str()).map_err(wrong)?;
         Ok(Some(Credentials::new(access_key, secret_key)))
+    }
+
+    fn check_spool(&self) -> Result<(), Error> {
+        match (&self.spool_dir, &self.state_dir) {
+            (Some(_), None) => Err(without_state()),
+            _ => Ok(()),
+        }
     }
 
     fn stream_budget(&self) -> Result<Budget, Error> {

@@ -12,6 +12,7 @@ mod put;
 mod secret;
 mod settings;
 mod shutdown;
+mod spool;
 mod stream;
 #[cfg(test)]
 #[cfg(feature = "devserver")]
@@ -95,6 +96,8 @@ struct Inner {
     hosts: Arc<HostBook>,
     settings: Settings,
     stream_memory: Budget,
+    /// Where streams are written first, if anywhere.
+    spool_dir: Option<PathBuf>,
     memory: Memory,
     duty: Arc<Duty>,
     rounds: Rounds,

@@ -33,7 +33,7 @@ use crate::journal::header::ResumeId;
 use crate::journal::said::Said;
 use crate::kodo::{AccessKey, Commit, UploadToken};
 use crate::model::{Bucket, ObjectKey};
-use crate::source::Source;
+use crate::source::{Source, SpoolFile};
 use crate::stop::{Stop, Stops};
 use crate::telemetry::{self, Lasting};
 use crate::uploader::{self, Access, Job, Outcome, Permit, Unfinished, UploadHosts, random_bytes};
@@ -42,6 +42,17 @@ use crate::client::put::report::Log;
 
 pub use done::{Done, Verified};
 pub use report::Report;
+
+/// An upload whose source is open.
+struct Prepared<'a> {
+    bucket: Bucket,
+    key: Option<ObjectKey>,
+    source: Source,
+    commit: Commit,
+    resume_id: Option<&'a ResumeId>,
+    says: Option<&'a Said>,
+    at_work: &'a AtWork,
+}
 
 /// Longest name in a span, in characters: a key may have 750 bytes.
 const SPAN_NAME_MAX: usize = 100;
@@ -81,8 +92,8 @@ const SPAN_NAME_MAX: usize = 100;
 #[must_use = "an upload only happens when it is awaited"]
 pub struct Put {
     pub(super) uploader: Uploader,
-    bucket: String,
-    key: Option<String>,
+    pub(super) bucket: String,
+    pub(super) key: Option<String>,
     what: What,
     file_name: Option<String>,
     mime_type: Option<String>,
@@ -99,7 +110,7 @@ pub struct Put {
     /// The window is this call's alone.
     has_own_window: bool,
     hosts: Arc<HostBook>,
-    resume_id: Option<String>,
+    pub(super) resume_id: Option<String>,
     /// The unfinished upload that it goes on with.
     unfinished: Option<String>,
     listener: Listener,
@@ -185,19 +196,50 @@ impl Put {
         self.commit(key.clone(), None)?;
         let stops = self.stops();
         let stopped = interrupted("stopped before anything was sent");
-        let source = or_stopped(&stops, stopped, self.source()).await?;
-        let commit = self.commit(key.clone(), source.modified())?;
+        let (source, spool) = or_stopped(&stops, stopped, self.source()).await?;
+        let modified = source.modified().filter(|_| spool.is_none());
+        let commit = self.commit(key.clone(), modified)?;
+        at_work.learn(|task| task.size = source.expected_len().unwrap_or_default());
+        let prepared = Prepared {
+            bucket,
+            key,
+            source,
+            commit,
+            resume_id,
+            says,
+            at_work,
+        };
+        let result = self.go(&prepared, &log).await;
+        // What can be gone on with needs its file.
+        let is_over = result.is_ok() || !at_work.is_remembered();
+        if let Some(spool) = spool.filter(|_| is_over) {
+            spool.remove().await;
+        }
+        result
+    }
+
+    /// Finds out whereto, and sends it.
+    async fn go(&self, prepared: &Prepared<'_>, log: &Log) -> Result<Done, Error> {
+        let Prepared {
+            bucket,
+            key,
+            source,
+            commit,
+            resume_id,
+            says,
+            at_work,
+        } = prepared;
+        let (stops, key) = (self.stops(), key.as_ref());
         let size = source.expected_len().unwrap_or_default();
-        at_work.learn(|task| task.size = size);
         let stopped = interrupted("stopped before anything was sent");
         let access = or_stopped(&stops, stopped, self.access()).await?;
         let access_key = account(&access)?;
         // Before anything is asked of anybody: a token that does not cover this is refused here.
-        self.permit(&access, &bucket, key.as_ref(), size)?;
+        self.permit(&access, bucket, key, size)?;
         let inquiry = Inquiry {
             api: &self.uploader.inner.api,
             access_key: &access_key,
-            bucket: &bucket,
+            bucket,
             persistence: self.persistence(),
             listener: &self.listener,
             seed: self.seed()?,
@@ -207,17 +249,17 @@ impl Put {
         let mut course = or_stopped(&stops, stopped, course).await?;
         let errand = Errand {
             access_key: &access_key,
-            bucket: &bucket,
-            key: key.as_ref(),
-            source: &source,
-            resume_id,
-            says,
+            bucket,
+            key,
+            source,
+            resume_id: *resume_id,
+            says: *says,
             at_work,
         };
         course.orphans = Some(self.uploader.orphans(&errand));
         loop {
-            let permit = self.permit(&access, &bucket, key.as_ref(), size)?;
-            let job = self.job(&errand, &commit, permit, &mut course).await?;
+            let permit = self.permit(&access, bucket, key, size)?;
+            let job = self.job(&errand, commit, permit, &mut course).await?;
             let way = self.way(&course);
             let inner = &self.uploader.inner;
             inner.line.recall(&inner.line_book.known(&way).await);
@@ -231,7 +273,7 @@ impl Put {
                 continue;
             }
             let unfinished = match ended {
-                Ok(outcome) => return Ok(self.done(outcome, source.len(), &log)),
+                Ok(outcome) => return Ok(self.done(outcome, source.len(), log)),
                 Err(unfinished) if !unfinished.has_failed => return Err(unfinished.error),
                 Err(unfinished) => unfinished,
             };
@@ -239,22 +281,25 @@ impl Put {
             let stopped = format!("stopped with {safe_bytes} of {size} bytes safe");
             let stopped = interrupted(&stopped).safe(safe_bytes);
             // A right that is over is what it failed for.
-            let Ok(permit) = self.permit(&access, &bucket, key.as_ref(), size) else {
+            let Ok(permit) = self.permit(&access, bucket, key, size) else {
                 return Err(unfinished.error);
             };
-            let going_on = course.go_on(unfinished, &permit, key.as_ref());
+            let going_on = course.go_on(unfinished, &permit, key);
             or_stopped(&stops, stopped, going_on).await?;
         }
     }
 
     /// What is uploaded, open.
-    async fn source(&self) -> Result<Source, Error> {
-        let opened = match &self.what {
-            What::File(path) => Source::open(path).await,
-            What::Data(bytes) => return Ok(Source::Bytes(bytes.clone())),
-            What::Stream(stream) => return self.begin_stream(stream).await,
-        };
-        opened.map_err(|failure| Error::from_failure("open the file", failure))
+    async fn source(&self) -> Result<(Source, Option<SpoolFile>), Error> {
+        match &self.what {
+            What::File(path) => {
+                let opened = Source::open(path).await;
+                let opened = opened.map_err(|why| Error::from_failure("open the file", why))?;
+                Ok((opened, self.uploader.inner.adopt(path).await))
+            }
+            What::Data(bytes) => Ok((Source::Bytes(bytes.clone()), None)),
+            What::Stream(stream) => self.begin_stream(stream).await,
+        }
     }
 
     /// By what right it is made: its own token or policy, else what the uploader has.
@@ -372,7 +417,7 @@ impl Put {
     }
 
     /// Seed of the jitter.
-    fn seed(&self) -> Result<u64, Error> {
+    pub(super) fn seed(&self) -> Result<u64, Error> {
         #[cfg(test)]
         if let Some(seed) = self.uploader.inner.seed {
             return Ok(seed);

@@ -112,6 +112,13 @@ impl AtWork {
         }
     }
 
+    /// Whether the upload has a journal.
+    pub(super) fn is_remembered(&self) -> bool {
+        let state = self.duty.state();
+        let task = state.under_way.get(&self.number);
+        task.is_some_and(|task| task.identity.is_some())
+    }
+
     /// The upload has ended, with this error if it has no object.
     pub(super) fn ended(mut self, error: Option<&Error>) {
         self.is_settled = !error.is_some_and(|error| could_go_on(error.kind()));

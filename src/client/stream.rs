@@ -11,7 +11,7 @@ use crate::client::Uploader;
 use crate::client::put::{Put, What};
 use crate::error::{Error, ErrorKind};
 use crate::kodo::BLOCK_LEN;
-use crate::source::{Budget, Source, StreamSource, Supply};
+use crate::source::{Budget, Source, SpoolFile, StreamSource, Supply};
 use crate::uploader::Protocol;
 
 /// Memory for all streams of an uploader, unless set: room for thirty-two blocks, which is more than
@@ -23,6 +23,10 @@ pub(super) const STREAM_MEMORY_MIN: u64 = 2 * BLOCK_LEN;
 
 /// The most: what the budget can count.
 pub(super) const STREAM_MEMORY_MAX: u64 = u32::MAX as u64;
+
+/// A stream that ends within so many bytes is sent from memory in any case: writing it would cost more
+/// than sending it again.
+const SPOOLED_MIN: u64 = 256 * 1024;
 
 /// A stream that can be read once, whoever of its upload's clones is first.
 #[derive(Clone)]
@@ -71,7 +75,10 @@ impl Uploader {
     /// stream that waits for memory.
     ///
     /// *Not resumable*: what a stream gave cannot be had again. When the process ends, or the service
-    /// loses what it had acknowledged, the upload must begin anew, and the error says so.
+    /// loses what it had acknowledged, the upload must begin anew, and the error says so. With a
+    /// [`spool_dir`](crate::UploaderBuilder::spool_dir) the stream becomes a file first, and none of this
+    /// holds: it is resumed like one, also by [`resume`](Uploader::resume) and by the same stream given
+    /// again under the same key or [`resume_id`](Put::resume_id).
     ///
     /// An error of the stream, or a panic in it, ends the upload with [`ErrorKind::Source`]; no object is
     /// made. The upload waits for a stream that gives nothing for as long as that takes: whoever makes one
@@ -130,8 +137,12 @@ impl Uploader {
 }
 
 impl Put {
-    /// Reads the stream's first block: a short stream is all there from then on.
-    pub(super) async fn begin_stream(&self, stream: &OneStream) -> Result<Source, Error> {
+    /// Reads the stream's first block: a short stream is all there from then on. With a spool directory, it
+    /// is written there, all of it.
+    pub(super) async fn begin_stream(
+        &self,
+        stream: &OneStream,
+    ) -> Result<(Source, Option<SpoolFile>), Error> {
         let inner = &self.uploader.inner;
         let settings = &self.settings;
         let block_len = match settings.protocol() {
@@ -142,10 +153,25 @@ impl Put {
         check_memory(&inner.stream_memory, block_len.max(settings.part_len()))?;
         let supply = stream.take()?;
         let stream = StreamSource::new(supply, stream.expected, inner.stream_memory.clone());
-        let fetched = stream.fetch(block_len).await;
+        let spool_dir = inner.spool_dir.as_deref();
+        let first = spool_dir.map_or(block_len, |_| SPOOLED_MIN);
+        let fetched = stream.fetch(first).await;
         fetched.map_err(|failure| Error::from_failure("read the stream", failure))?;
-        Ok(Source::Stream(stream))
+        match spool_dir {
+            Some(dir) if !stream.has_ended() => {
+                let (source, spool) = self.spool(&stream, dir).await?;
+                Ok((source, Some(spool)))
+            }
+            _ if inner.memory.required && !stream.has_ended() => Err(no_resume()),
+            _ => Ok((Source::Stream(stream), None)),
+        }
     }
+}
+
+/// The error of a stream that must be resumable and is not.
+fn no_resume() -> Error {
+    let what = "resume is required, and a stream in memory cannot be resumed";
+    Error::new(ErrorKind::Config, what).next("set `spool_dir`, or upload a file")
 }
 
 /// Two parts must fit into the memory: one is read while the other is on its way.

@@ -127,8 +127,10 @@ impl Uploader {
         let access = self.access(&Listener::default()).await?;
         self.give_back_for_a_while(&access).await;
         let home = self.home_of(&access)?;
+        let spool_dir = self.inner.spool_dir.clone();
         let listing = blocking::spawn(move || {
             let entries = index::list(&state_dir).map_err(|why| local(why.to_string()))?;
+            Self::sweep_spool(spool_dir, &entries);
             let ours = |entry: &Entry| match entry {
                 Entry::Upload(upload) => {
                     let is_ours = home.is_of(&upload.header.target);

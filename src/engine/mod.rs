@@ -481,12 +481,10 @@ impl Engine {
 
     /// Invariant 5. What is only told comes to no event.
     fn assert_reason_to_wake(&self, now: Moment) {
-        let is_told = |effect: &Effect| {
-            let told = matches!(
-                effect,
-                Effect::Notice(_) | Effect::Teach(_) | Effect::LetGo { .. }
-            );
-            told || matches!(effect, Effect::Cancel { .. })
+        use Effect as E;
+        let is_told = |effect: &E| {
+            let is_said = matches!(effect, E::Notice(_) | E::Teach(_));
+            is_said || matches!(effect, E::Cancel { .. } | E::LetGo { .. })
         };
         let busy = !self.attempts.is_empty()
             || !self.recording.is_empty()

@@ -24,7 +24,7 @@ pub(crate) struct SpoolFile {
 }
 
 impl SpoolFile {
-    /// Writes all that `stream` gives to a file of `dir` that is called after `name`, in place of an older
+    /// Writes all that `stream` gives, of which a piece at most was read before, to a file of `dir` that is called after `name`, in place of an older
     /// one. One that does not come to its end leaves nothing behind.
     ///
     /// `random` tells its first version from those of others that are written at the same time.
@@ -39,18 +39,18 @@ impl SpoolFile {
         let file = on_disk(&path, move || begin(&folder, &begun)).await?;
         let file = Arc::new(file);
         let unfinished = Unfinished(part.clone());
+        let mut span = ByteSpan::new(0, stream.len());
         loop {
-            let begins = stream.len();
-            let Fetched { len, is_last } = stream.fetch(PIECE_LEN).await?;
-            let span = ByteSpan::new(begins, len);
-            if len > 0 {
+            if span.len > 0 {
                 let (bytes, file) = (stream.read(span)?, Arc::clone(&file));
                 on_disk(&path, move || (&*file).write_all(&bytes)).await?;
+                stream.let_go(span);
             }
-            stream.let_go(span);
-            if is_last {
+            if stream.has_ended() {
                 break;
             }
+            let Fetched { len, .. } = stream.fetch(PIECE_LEN).await?;
+            span = ByteSpan::new(span.end(), len);
         }
         let (whole, syncing) = (path.clone(), Arc::clone(&file));
         on_disk(&path, move || {

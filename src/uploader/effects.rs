@@ -116,9 +116,8 @@ impl Executor {
             Effect::CheckSource => self.look_at_source().await,
             Effect::Fetch { len } => self.fetch(len).await,
             Effect::LetGo { span } => {
-                if let Some(stream) = self.source.source().stream() {
-                    stream.let_go(span);
-                }
+                let stream = self.source.source().stream();
+                stream.inspect(|stream| stream.let_go(span));
                 return Vec::new();
             }
             // The driver's own business.

@@ -214,3 +214,96 @@ fn standard_input() {
     let ran = world.run(&["put", &file, "kodo://b/k", "--size", "1"]);
     ran.expect(2, &["--size is the length of standard input"]);
 }
+
+/// With a spool directory a stream outlives its process: it goes on by its id, or when the same stream is
+/// given again; nothing acknowledged is sent twice, and no file is left in the end.
+#[test]
+fn spooled() {
+    let bytes = content(21 * MIB);
+    for is_given_again in [false, true] {
+        let server = Server::with("[[fault]]\noperation = \"mkblk\"\nnth = 5\nhold = \"h\"\n");
+        let world = World::new();
+        let keys = server.server.credentials();
+        let build = || {
+            Uploader::builder()
+                .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+                .endpoint(server.server.url())
+                .state_dir(world.path("state"))
+                .spool_dir(world.path("spool"))
+                .window(1)
+                .build()
+                .unwrap()
+        };
+        let files = || std::fs::read_dir(world.path("spool")).unwrap().count();
+        let again = |uploader: &Uploader| {
+            uploader
+                .put_stream("b", "k", pieces(&bytes))
+                .resume_id("job 7")
+                .mime_type("text/plain")
+        };
+        server.runtime.block_on(async {
+            let uploader = build();
+            tokio::select! {
+                ended = again(&uploader).into_future() => panic!("{ended:?}"),
+                () = server.server.faults().until_held("h") => {}
+            }
+        });
+        server.server.faults().release("h");
+        assert_eq!(files(), 1);
+        server.runtime.block_on(async {
+            let uploader = build();
+            let left = uploader.unfinished().await.unwrap();
+            let [left] = &left[..] else {
+                panic!("{left:?}")
+            };
+            assert_eq!(left.resume_id.as_deref(), Some("job 7"));
+            assert_eq!(
+                (left.size, left.safe_bytes),
+                (bytes.len() as u64, 16 * MIB as u64)
+            );
+            let put = match is_given_again {
+                true => again(&uploader),
+                false => uploader.resume(left.id.clone().unwrap()),
+            };
+            let done = put.await.unwrap();
+            assert_eq!(done.hash, Etag::of(&bytes));
+            assert_eq!(done.resumed_bytes, left.safe_bytes);
+            let stat = uploader.stat("b", "k").await.unwrap();
+            assert_eq!(stat.mime_type, "text/plain");
+            assert_eq!(uploader.unfinished().await.unwrap(), []);
+        });
+        assert_eq!(files(), 0, "given again: {is_given_again}");
+    }
+}
+
+/// A stream that breaks on its way to the disk leaves nothing there, and no upload.
+#[test]
+fn spooled_in_vain() {
+    let server = Server::new();
+    let world = World::new();
+    let keys = server.server.credentials();
+    let builder = || {
+        Uploader::builder()
+            .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+            .endpoint(server.server.url())
+            .spool_dir(world.path("spool"))
+    };
+    assert_eq!(builder().build().unwrap_err().kind(), ErrorKind::Config);
+    let uploader = builder().state_dir(world.path("state")).build().unwrap();
+    let end = stream::iter([Err(io::Error::other("the client went away"))]);
+    let broken = pieces(&content(3 * MIB)).chain(end);
+    let (done, ..) = run(&server, uploader.put_stream("b", "k", broken));
+    let error = done.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Source, "{error}");
+    assert_eq!(std::fs::read_dir(world.path("spool")).unwrap().count(), 0);
+    assert_eq!(server.runtime.block_on(uploader.unfinished()).unwrap(), []);
+    let require = builder().state_dir(world.path("state")).require_resume();
+    let (done, ..) = run(
+        &server,
+        require
+            .build()
+            .unwrap()
+            .put_stream("b", "k", pieces(&content(3 * MIB))),
+    );
+    assert_eq!(done.unwrap().size, 3 * MIB as u64);
+}

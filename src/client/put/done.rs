@@ -64,7 +64,7 @@ impl Verified {
 }
 
 impl Put {
-    pub(super) fn done(self, outcome: Outcome, size: u64, log: &Log) -> Done {
+    pub(super) fn done(&self, outcome: Outcome, size: u64, log: &Log) -> Done {
         let cut = Cut {
             protocol: outcome.protocol,
             lane_len: outcome.lane_len,
@@ -78,11 +78,11 @@ impl Put {
         };
         let stored = outcome.stored;
         Done {
-            bucket: self.bucket,
+            bucket: self.bucket.clone(),
             key: stored
                 .as_ref()
                 .and_then(|stored| stored.key.clone())
-                .or(self.key),
+                .or_else(|| self.key.clone()),
             hash: outcome.hash,
             size,
             verified,

@@ -125,6 +125,7 @@ impl Put {
         modified: Option<SystemTime>,
     ) -> Result<Commit, CommitError> {
         let own_name = match &self.what {
+            What::File(path) if self.uploader.inner.is_spooled(path) => None,
             What::File(path) => path.file_name().and_then(|name| name.to_str()),
             What::Data(_) | What::Stream(_) => None,
         };

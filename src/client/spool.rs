@@ -1,0 +1,95 @@
+//! Streams that are written to the disk first: they can be resumed, as files can.
+
+use std::path::{Path, PathBuf};
+
+use sha1::{Digest, Sha1};
+
+use crate::blocking;
+use crate::client::put::Put;
+use crate::client::{Inner, Uploader};
+use crate::error::{Error, ErrorKind};
+use crate::journal::index::Entry;
+use crate::source::{self, Source, SpoolFile, StreamSource};
+
+impl Inner {
+    /// The spool file at `path`, if it is one of ours and nobody else has it.
+    pub(super) async fn adopt(&self, path: &Path) -> Option<SpoolFile> {
+        if !self.is_spooled(path) {
+            return None;
+        }
+        let path = path.to_owned();
+        blocking::spawn(move || SpoolFile::adopt(&path))
+            .await
+            .ok()?
+    }
+
+    /// Whether `path` lies in the spool directory.
+    pub(super) fn is_spooled(&self, path: &Path) -> bool {
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        let spool_dir = self.spool_dir.as_deref().and_then(real);
+        spool_dir.is_some() && path.parent().and_then(real) == spool_dir
+    }
+}
+
+impl Put {
+    /// Writes all of `stream` to the spool directory, and opens it there.
+    pub(super) async fn spool(
+        &self,
+        stream: &StreamSource,
+        dir: &Path,
+    ) -> Result<(Source, SpoolFile), Error> {
+        let random = self.seed()?;
+        let written = SpoolFile::write(stream, dir, (&self.spool_name(random), random)).await;
+        let spool = written.map_err(|failure| Error::from_failure("write the stream", failure))?;
+        let opened = Source::open(spool.path()).await;
+        let source = opened.map_err(|failure| Error::from_failure("open the stream", failure))?;
+        Ok((source, spool))
+    }
+
+    /// What the stream's file is called: the same for the same upload, so that a new one of it takes the
+    /// place of the old one.
+    fn spool_name(&self, random: u64) -> String {
+        let mut name = Sha1::new();
+        let key = self.key.as_deref().unwrap_or_default();
+        for part in [
+            self.bucket.as_str(),
+            key,
+            self.resume_id.as_deref().unwrap_or_default(),
+        ] {
+            name.update(part.len().to_be_bytes());
+            name.update(part.as_bytes());
+        }
+        if self.key.is_none() && self.resume_id.is_none() {
+            name.update(random.to_be_bytes());
+        }
+        name.finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+impl Uploader {
+    /// Removes what nobody needs any more of the spool directory, given all that is remembered.
+    pub(super) fn sweep_spool(spool_dir: Option<PathBuf>, entries: &[Entry]) {
+        let Some(spool_dir) = spool_dir else { return };
+        // A journal that cannot be read may need any file.
+        if entries.iter().any(|entry| entry.oddity().is_some()) {
+            return;
+        }
+        let is_needed = |path: &Path| {
+            let path = std::fs::canonicalize(path).ok();
+            entries.iter().any(|entry| match entry {
+                Entry::Upload(upload) => upload.header.source.path.to_path() == path,
+                _ => true,
+            })
+        };
+        source::sweep(&spool_dir, is_needed);
+    }
+}
+
+/// The error of a spool directory that helps nobody.
+pub(super) fn without_state() -> Error {
+    let what = "`spool_dir` is set, and no `state_dir`: streams could not be resumed from it";
+    Error::new(ErrorKind::Config, what).next("set `state_dir`, or leave `spool_dir` out")
+}
