@@ -80,6 +80,11 @@
 //! out outages ([`UploaderBuilder::wait_online`]), no region stands in. All of it is said
 //! ([`Event::Notice`]).
 //!
+//! *Rights*: own keys sign a token for every request, with the upload's put policy ([`PutPolicy`]) if it has
+//! one; a provider is asked for the next token while the one in use still serves. Of what
+//! the service gave for a time (a ready token, a v1 context, a v2 upload id), whatever ends before the
+//! upload does, at its present pace, is told of ([`Event::Expiring`]).
+//!
 //! *Failure* has three layers: what one attempt met ([`model::Failure`]), what the engine makes of
 //! it (again, elsewhere, later, from the start, or the end), and what the user is told ([`Error`]).
 //! Only the program turns an error into an exit code.

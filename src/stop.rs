@@ -32,7 +32,6 @@ impl Stop {
     }
 
     /// Returns when the request is made.
-    #[cfg(feature = "cli")]
     pub(crate) async fn stopped(&self) {
         hear(&mut self.0.subscribe(), None).await;
     }

@@ -82,8 +82,8 @@ impl UploaderBuilder {
     /// Somebody who signs upload tokens when asked, in place of keys: the secret key may live on
     /// another machine.
     ///
-    /// Asked once for each upload, and again when the service refuses a token. All of an upload's
-    /// tokens must be for the same bucket and policy. Each answer may take as long as the
+    /// Asked once for each upload; again five minutes before its token ends, or at half of a shorter life,
+    /// while what is under way goes on; and when the service refuses a token. All of an upload's tokens must be for the same bucket and policy. Each answer may take as long as the
     /// [`response_timeout`](Self::response_timeout); one that does not come, is an error, panics or is
     /// no token is asked for again, five times in all over some seconds, within the
     /// [`retry_budget`](Self::retry_budget). An error's text reaches events and the upload's error, so

@@ -10,15 +10,19 @@
 //! once. Nothing of the old region's holds there, so the upload starts over; for that the new region
 //! must have begun an upload before: a line that is down, or a region that refuses, voids nothing.
 //! Where the user named the hosts, or waits for the line, there are no other regions.
+//!
+//! *A wait for the line* may be one for hosts that are gone for good. As long as it lasts the service is
+//! asked every minute where the bucket lives; when that is somewhere else, the upload goes on there.
 
 use std::time::Duration;
 
 use crate::client::hosts::{BucketHosts, HostBook, Inquiry, Persistence};
+use crate::client::vigil::Vigil;
 use crate::clock;
 use crate::engine::record::Checkpoint;
 use crate::engine::retry::may_pass;
 use crate::error::Error;
-use crate::events::Event;
+use crate::events::{Event, Listener};
 use crate::kodo::Region;
 use crate::kodo::multipart::{self, Initiated, Upload};
 use crate::model::{Endpoint, Failure, FailureKind, ObjectKey};
@@ -42,6 +46,8 @@ pub(super) struct Course<'a> {
     home_failed: Option<Error>,
     /// Nothing that was recorded before holds at the hosts in use.
     starts_over: bool,
+    /// While it waits for the line, the service is asked whether the bucket has moved.
+    asks_on_the_way: bool,
     /// Bytes of the source sent to hosts that were left; none before.
     pub(super) sent_elsewhere: Option<u64>,
 }
@@ -53,6 +59,8 @@ impl<'a> Course<'a> {
         let names: Vec<String> = hosts.up.iter().map(ToString::to_string).collect();
         let names = names.join(", ");
         tracing::info!("upload hosts of `{}`: {names}", inquiry.bucket);
+        let waits =
+            inquiry.persistence == Persistence::ForEver && !hosts.is_named && !hosts.is_followed;
         let course = Self {
             book,
             inquiry,
@@ -61,6 +69,7 @@ impl<'a> Course<'a> {
             followed: None,
             home_failed: None,
             starts_over: false,
+            asks_on_the_way: waits,
             sent_elsewhere: None,
         };
         if course.hosts.is_named && course.hosts.is_followed {
@@ -162,6 +171,44 @@ impl<'a> Course<'a> {
         self.say_followed(&refused, unfinished.safe_bytes);
         self.followed = Some(refused);
         Ok(())
+    }
+
+    /// Keeps an eye on an upload that waits for the line for ever, whose events it has from the
+    /// listener that takes the place of `listener`. None where nobody is to be asked.
+    pub(super) fn vigil(&self, listener: &Listener, every: Duration) -> Option<(Vigil, Listener)> {
+        let vigil = || Vigil::beside(listener.clone(), every);
+        self.asks_on_the_way.then(vigil)
+    }
+
+    /// Returns when nobody serves the upload and the service names a host that is not in use: where the
+    /// bucket lives by now.
+    pub(super) async fn moved(&self, vigil: &Vigil) -> BucketHosts {
+        let mut asked = None;
+        loop {
+            vigil.nobody_serves(asked).await;
+            let found = self.book.look_again(&self.inquiry).await;
+            asked = Some(clock::instant());
+            let is_new = |host: &Endpoint| !self.hosts.up.contains(host);
+            if let Some(found) = found.filter(|found| found.up.iter().any(is_new)) {
+                return found;
+            }
+        }
+    }
+
+    /// Goes to `hosts` with an upload that was stopped for that.
+    pub(super) fn move_to(&mut self, hosts: BucketHosts, unfinished: &Unfinished) {
+        self.sent_elsewhere = Some(unfinished.sent_bytes);
+        if unfinished.is_unclear {
+            // Only those that the commit was sent to can tell what became of it.
+            self.asks_on_the_way = false;
+            return;
+        }
+        self.hosts = hosts;
+        self.note(format!(
+            "the hosts that `{}` was known to live behind do not serve; going to those that the \
+             service names now",
+            self.inquiry.bucket
+        ));
     }
 
     /// Asks once more where the bucket lives; whether the answer is another one than before.

@@ -18,6 +18,7 @@ mod stream;
 mod tests;
 mod times;
 mod unfinished;
+mod vigil;
 
 use std::path::PathBuf;
 use std::sync::Arc;

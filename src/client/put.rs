@@ -11,12 +11,13 @@ use std::future::IntoFuture;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tracing::Instrument;
 
 use crate::client::course::Course;
-use crate::client::hosts::{HostBook, Inquiry, Persistence};
+use crate::client::hosts::{BucketHosts, HostBook, Inquiry, Persistence};
 use crate::client::memory::Errand;
 use crate::client::policy::PutPolicy;
 use crate::client::secret::Secret;
@@ -35,7 +36,7 @@ use crate::model::{Bucket, ObjectKey};
 use crate::source::Source;
 use crate::stop::{Stop, Stops};
 use crate::telemetry::{self, Lasting};
-use crate::uploader::{self, Access, Job, Permit, UploadHosts, random_bytes};
+use crate::uploader::{self, Access, Job, Outcome, Permit, Unfinished, UploadHosts, random_bytes};
 
 use crate::client::put::report::Log;
 
@@ -46,6 +47,36 @@ pub use report::Report;
 const SPAN_NAME_MAX: usize = 100;
 
 /// An upload that is about to be made: `.await` it.
+///
+/// What is said here counts for this upload alone and goes before what its [`Uploader`] is set to; it is
+/// checked when the upload begins, before anything is sent. Connections are shared by all uploads, and so
+/// are `connect_timeout`, proxies, TLS and `limit_rate`; so is the state directory.
+///
+/// ```no_run
+/// # async fn example(uploader: &haul::Uploader) -> Result<(), haul::Error> {
+/// use std::time::Duration;
+/// use haul::{Protocol, PutPolicy};
+///
+/// let key = "users/42/film.mp4";
+/// let done = uploader
+///     .put_file("my-bucket", key, "/srv/incoming/film.mp4")
+///     .policy(
+///         PutPolicy::for_key("my-bucket", key)
+///             .insert_only()
+///             .mime_limit("video/*")
+///             .callback_url("https://example.com/stored")
+///             .callback_body("key=$(key)&hash=$(etag)&user=$(x:user)"),
+///     )
+///     .var("user", "42")
+///     .keep_last_modified()
+///     .protocol(Protocol::V2)
+///     .part_size(16 << 20)
+///     .retry_budget(Duration::from_secs(3600))
+///     .await?;
+/// assert_eq!(done.report.hash_of_lanes(done.size), done.hash);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "an upload only happens when it is awaited"]
 pub struct Put {
@@ -190,9 +221,15 @@ impl Put {
             let way = self.way(&course);
             let inner = &self.uploader.inner;
             inner.line.recall(&inner.line_book.known(&way).await);
-            let upload = uploader::upload(job);
-            let ended = self.uploader.beside_orphans(&access, upload).await;
+            let upload = self.upload(job, &course);
+            let (ended, moved) = self.uploader.beside_orphans(&access, upload).await;
             inner.line_book.keep(&way, &inner.line.known()).await;
+            if let (Err(unfinished), Some(hosts)) = (&ended, moved)
+                && unfinished.error.kind() == ErrorKind::Interrupted
+            {
+                course.move_to(hosts, unfinished);
+                continue;
+            }
             let unfinished = match ended {
                 Ok(outcome) => return Ok(self.done(outcome, source.len(), &log)),
                 Err(unfinished) if !unfinished.has_failed => return Err(unfinished.error),
@@ -230,6 +267,28 @@ impl Put {
             },
             (None, None) => self.uploader.access(&self.listener).await,
         }
+    }
+
+    /// One run of the upload; with where the bucket lives by now, if it was stopped because of that.
+    async fn upload(
+        &self,
+        mut job: Job,
+        course: &Course<'_>,
+    ) -> (Result<Outcome, Unfinished>, Option<BucketHosts>) {
+        let Some((vigil, listener)) = course.vigil(&job.listener, self.patience()) else {
+            return (uploader::upload(job).await, None);
+        };
+        let stop = Stop::default();
+        (job.listener, job.stops.own) = (listener, stop.clone());
+        let mut upload = std::pin::pin!(uploader::upload(job));
+        let moved = tokio::select! {
+            biased;
+            ended = &mut upload => return (ended, None),
+            () = self.stop.stopped() => None,
+            hosts = course.moved(&vigil) => Some(hosts),
+        };
+        stop.stop();
+        (upload.await, moved)
     }
 
     /// The way to where its course leads now: what the line on it carried is remembered.
@@ -301,11 +360,15 @@ impl Put {
 
     /// How long to ask where the bucket lives: as long as an upload tries to reach anybody.
     fn persistence(&self) -> Persistence {
-        let limits = self.settings.limits();
-        match limits.wait_online {
+        match self.settings.limits().wait_online {
             true => Persistence::ForEver,
-            false => Persistence::For(CONTACT_BUDGET.min(limits.retry_budget)),
+            false => Persistence::For(self.patience()),
         }
+    }
+
+    /// How long to try to reach anybody before hosts may be the wrong ones.
+    fn patience(&self) -> Duration {
+        CONTACT_BUDGET.min(self.settings.limits().retry_budget)
     }
 
     /// Seed of the jitter.

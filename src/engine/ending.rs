@@ -23,7 +23,12 @@ impl Engine {
     /// Whether the upload could be made elsewhere instead: each of its hosts fails, and no commit may
     /// have taken effect.
     pub fn may_move(&self) -> bool {
-        self.hosts.all_failed() && self.unclear.is_none() && self.other_commit.is_none()
+        self.hosts.all_failed() && !self.is_unclear()
+    }
+
+    /// Whether a commit may have taken effect that nobody has told of yet.
+    pub fn is_unclear(&self) -> bool {
+        self.unclear.is_some() || self.other_commit.is_some()
     }
 
     /// Voids all that the service has acknowledged and begins again, once.

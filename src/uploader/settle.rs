@@ -51,6 +51,8 @@ pub(crate) struct Unfinished {
     pub(crate) has_acknowledged: bool,
     /// All of its hosts fail, and no commit can have taken effect.
     pub(crate) may_move: bool,
+    /// A commit may have taken effect.
+    pub(crate) is_unclear: bool,
     /// Bytes that the next run need not send again.
     pub(crate) safe_bytes: u64,
     /// Bytes of the source handed to the network by this call so far.
@@ -121,6 +123,7 @@ pub(crate) async fn settle(
         has_failed,
         has_acknowledged: engine.has_acknowledged(),
         may_move: engine.may_move(),
+        is_unclear: engine.is_unclear(),
         safe_bytes,
         sent_bytes,
     })

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use haul::devserver::{DevServer, FaultPlan, Operation};
 use haul::{Done, Error, ErrorKind, Event, Protocol, Stop, Uploader, UploaderBuilder};
@@ -233,7 +234,7 @@ async fn the_query_is_asked_again() {
     let down = |times| {
         format!("[[fault]]\noperation = 'query'\ntimes = {times}\nanswer = {{ status = 503 }}")
     };
-    let short: Set = |settings| settings.retry_budget(std::time::Duration::from_millis(10));
+    let short: Set = |settings| settings.retry_budget(Duration::from_millis(10));
     let place = Place::new(Begin::Asked).await;
     place.follow(&down(3));
     let ran = place.run(plain).await;
@@ -264,6 +265,44 @@ async fn the_query_is_asked_again() {
     };
     let (ran, ()) = tokio::join!(place.run_until(|it| it.wait_online(), &stop), held);
     assert_eq!(ran.failed("stopped").kind(), ErrorKind::Interrupted);
+}
+
+/// An upload that waits for the line and knows where its bucket lived goes where it lives now, before
+/// anything was sent and in the middle.
+#[tokio::test]
+async fn a_wait_does_not_outlast_the_hosts() {
+    let gone = "[[host]]\nhost = 1\nstate = 'dead'\n";
+    let cut = "[[fault]]\noperation = ['bput', 'part']\nfrom = 2\nanswer = { status = 403 }\n";
+    let long = |up| {
+        format!(
+            "{}\n",
+            AGED.replace("\"ttl\":0", "\"ttl\":9000")
+                .replace("HOST1", up)
+        )
+    };
+    for (way, set) in WAYS {
+        for is_begun in [false, true] {
+            let story = format!("{way}, begun before: {is_begun}");
+            let place = Place::new(Begin::Asked).await;
+            place.follow(&format!(
+                "{}{}",
+                long("HOST1"),
+                if is_begun { cut } else { "" }
+            ));
+            let first = place.run(set).await;
+            assert_eq!(first.hosts, [1], "{story}: learns");
+            place.follow(&format!("{}{gone}", long("HOST0")));
+            let waits = |it| {
+                set(it)
+                    .wait_online()
+                    .retry_budget(Duration::from_millis(300))
+            };
+            let ran = place.run(waits).await;
+            ran.done(&story);
+            ran.said(&["do not serve", "going to those that the service names now"]);
+            assert_eq!(ran.hosts.last(), Some(&0), "{story}");
+        }
+    }
 }
 
 /// "incorrect region, please use …" is followed, said, and remembered: the next upload starts right.
@@ -298,7 +337,7 @@ async fn what_was_learned_may_be_over() {
     place.follow(WRONG);
     place.run(plain).await.done("learns");
     place.follow("[[host]]\nhost = 1\nstate = 'dead'");
-    let short: Set = |settings| settings.retry_budget(std::time::Duration::from_millis(300));
+    let short: Set = |settings| settings.retry_budget(Duration::from_millis(300));
     let ran = place.run(short).await;
     ran.done("goes back");
     ran.said(&["do not serve", "going back"]);
@@ -310,7 +349,7 @@ async fn what_was_learned_may_be_over() {
 #[tokio::test]
 async fn hosts_that_are_gone_are_asked_for_again() {
     let place = Place::new(Begin::Asked).await;
-    let short: Set = |settings| settings.retry_budget(std::time::Duration::from_millis(300));
+    let short: Set = |settings| settings.retry_budget(Duration::from_millis(300));
     place.follow(&AGED.replace("HOST1", "127.0.0.1:1").replace(":0,", ":900,"));
     let ran = place.run(short).await;
     assert_eq!(ran.failed("gone").kind(), ErrorKind::NoConnection);

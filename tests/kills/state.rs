@@ -1,7 +1,6 @@
 //! The state directory cannot be written: that is said, and the upload is made without resume.
 
 use std::process::Stdio;
-
 use std::sync::{Arc, Mutex};
 
 use haul::{ErrorKind, Event, Uploader};

@@ -11,6 +11,7 @@ mod exits;
 mod explained;
 mod kodo;
 mod library;
+mod life;
 mod local;
 mod offline;
 mod secrets;

@@ -181,6 +181,17 @@ impl HostBook {
         learned
     }
 
+    /// Asks every host of the service once where the bucket lives by now; none when nobody says. The
+    /// answer is remembered.
+    pub(crate) async fn look_again(&self, inquiry: &Inquiry<'_>) -> Option<BucketHosts> {
+        let once = Inquiry {
+            persistence: Persistence::Once,
+            ..inquiry.clone()
+        };
+        let subject = self.subject(inquiry);
+        self.ask(&once, subject, None).await.ok()
+    }
+
     /// Forgets what is known: it turned out to be wrong.
     pub(crate) fn distrust(&self, inquiry: &Inquiry<'_>) {
         let subject = self.subject(inquiry);

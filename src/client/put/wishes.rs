@@ -72,6 +72,10 @@ impl Put {
     /// class and life. Needs the uploader's keys, which sign it anew for every request; a ready token
     /// holds a policy already, so both are an error ([`ErrorKind::Config`]).
     ///
+    /// Where the answer to the last request is lost, a look tells whether the object is there; a callback's
+    /// answer is lost with it ([`Done::answer`](crate::Done::answer) is None). What the policy says is not
+    /// remembered with an unfinished upload: the next run's counts.
+    ///
     /// The policy must allow this bucket and key, and is checked before anything is sent. Unless it has an
     /// end of its own its tokens live as long as the upload may need.
     pub fn policy(mut self, policy: PutPolicy) -> Self {

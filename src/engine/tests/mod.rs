@@ -6,6 +6,7 @@ mod commits;
 mod connecting;
 mod contact;
 mod cuts;
+mod ends;
 mod exhaustive;
 mod failures;
 mod hosts;
