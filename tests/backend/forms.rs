@@ -66,7 +66,8 @@ fn several() {
         ("name=\"f\"; filename=\"same.bin\"", bytes)
     }
     let text: Field<'_> = ("name=\"comment\"", b"of no interest");
-    let rows: [(&[Field<'_>], u16, &[&Vec<u8>]); 2] = [
+    type Row<'a> = (&'a [Field<'a>], u16, &'a [&'a Vec<u8>]);
+    let rows: [Row<'_>; 2] = [
         (&[file(&a), text, file(&b)], 200, &[&a, &b]),
         (&[file(&a), text, file(&large), file(&b)], 413, &[&a]),
     ];
