@@ -60,6 +60,14 @@
 //! record of them no longer match. After a crash at most what was in flight is sent twice. Bytes are
 //! believed, not times: what a journal claims is hashed again, beside the upload.
 //!
+//! *In a service*: an upload may be named by a job of the caller's ([`Put::resume_id`]). [`Uploader::shutdown`]
+//! takes no more uploads, lets what is in flight be acknowledged until a deadline, and tells what is
+//! unfinished; [`Uploader::unfinished`], [`Uploader::resume`] and [`Uploader::abort`] are for the process
+//! after it. An upload id that cannot be given back to the service is remembered as an orphan, 256 of
+//! them for at most 7 days each, and given back beside a later upload. A panic in a listener
+//! ([`Put::on_event`]) or in a token provider ([`UploaderBuilder::token_provider`]) is its own: nothing is
+//! poisoned, nothing acknowledged is lost.
+//!
 //! *The line*: how much is in flight follows what is acknowledged, over all uploads of one [`Uploader`]
 //! and its clones. Four lanes begin side by side and share the bytes that one would risk; there are
 //! more for as long as they carry more, and few on a thin line. A segment takes up to 4 s, but all

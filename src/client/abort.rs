@@ -117,7 +117,7 @@ impl Uploader {
         };
         match told.await {
             Ok(()) => {
-                lost.is_back();
+                lost.given_back();
                 Ok(Aborted::Dropped)
             }
             Err(error) => {

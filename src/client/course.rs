@@ -48,6 +48,8 @@ pub(super) struct Course<'a> {
     starts_over: bool,
     /// While it waits for the line, the service is asked whether the bucket has moved.
     asks_on_the_way: bool,
+    /// Who has what was recorded before.
+    left: Option<Endpoint>,
     /// Bytes of the source sent to hosts that were left; none before.
     pub(super) sent_elsewhere: Option<u64>,
 }
@@ -70,6 +72,7 @@ impl<'a> Course<'a> {
             home_failed: None,
             starts_over: false,
             asks_on_the_way: waits,
+            left: None,
             sent_elsewhere: None,
         };
         if course.hosts.is_named && course.hosts.is_followed {
@@ -87,6 +90,10 @@ impl<'a> Course<'a> {
     /// An earlier process may have gone to another region: what it stored is there.
     pub(super) fn take_up(&mut self, checkpoint: Checkpoint) -> Checkpoint {
         if std::mem::take(&mut self.starts_over) {
+            if let (Some(id), Some(orphans)) = (&checkpoint.upload_id, &self.orphans) {
+                // Its hosts do not serve now; they may tomorrow.
+                drop(orphans.lost(id, self.left.as_ref()));
+            }
             return Checkpoint::default();
         }
         let receipts = checkpoint.lanes.values().map(|(_, receipt)| receipt);
@@ -287,6 +294,7 @@ impl<'a> Course<'a> {
                  starts over there{lost}",
                 region.id
             ));
+            self.left = self.hosts.up.first().cloned();
             self.go_to(region);
             self.starts_over = true;
             self.home_failed.get_or_insert(unfinished.error);
@@ -317,7 +325,7 @@ impl<'a> Course<'a> {
             let answer = api.send(host, abort).await;
             let aborted = answer.and_then(|answer| multipart::aborted(&answer, clock::wall()));
             if let (Ok(()), Some(lost)) = (aborted, lost) {
-                lost.is_back();
+                lost.given_back();
             }
             Ok(())
         };

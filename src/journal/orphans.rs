@@ -151,8 +151,10 @@ mod tests {
         for orphan in [&new, &old, &new] {
             keep(state_dir, orphan).unwrap();
         }
-        fs::write(dir(state_dir).join("torn.orphan"), b"{\"targ").unwrap();
-        fs::write(dir(state_dir).join("note.txt"), b"mine").unwrap();
+        for (name, text) in [("torn.orphan", "{\"targ"), ("note.txt", "mine")] {
+            let mut file = File::create(dir(state_dir).join(name)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        }
         assert_eq!(list(state_dir, NOW).unwrap(), [old.clone(), new.clone()]);
         assert_eq!(names(state_dir).unwrap().len(), 2);
         forget(state_dir, &old).unwrap();

@@ -7,6 +7,7 @@ mod file;
 mod identity;
 mod pool;
 mod span;
+mod spool;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 
 pub(crate) use file::FileSource;
 pub(crate) use span::SpanReader;
+pub(crate) use spool::{SpoolFile, sweep};
 pub(crate) use stream::{Budget, Fetched, StreamSource, Supply};
 
 use crate::model::{ByteSpan, Failure};

@@ -23,7 +23,7 @@ use crate::uploader::calls::{Call, Flying, Repeat};
 use crate::uploader::hashes::{LaneHashes, SegmentHashes, of_source};
 use crate::uploader::line::Line;
 use crate::uploader::meter::Meter;
-use crate::uploader::orphans::Orphans;
+use crate::uploader::orphans::{Lost, Orphans};
 use crate::uploader::recorder::Recorder;
 use crate::uploader::watch::Watched;
 
@@ -45,6 +45,8 @@ pub(crate) struct Executor {
     /// When the upload began, in seconds since 1970.
     pub(crate) began: u64,
     pub(crate) orphans: Orphans,
+    /// Upload ids that no journal keeps.
+    pub(crate) borne: Mutex<Vec<Lost>>,
     pub(crate) meter: Arc<Meter>,
 }
 
@@ -207,6 +209,9 @@ impl Executor {
         };
         let answer = self.call(call, || None).await?;
         let initiated = Initiated::read(&answer, clock::wall())?;
+        if !self.recorder.is_kept() {
+            self.bear(host, initiated.upload_id.as_str());
+        }
         Ok(Event::Initiated {
             attempt,
             upload_id: initiated.upload_id.as_str().to_owned(),

@@ -24,7 +24,7 @@ mod settle;
 mod tally;
 mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub(crate) use access::{Access, Held, Life, OwnPolicy, Permit};
 pub(crate) use effects::random_bytes;
@@ -219,6 +219,7 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
         hashes: Default::default(),
         began,
         orphans: job.orphans,
+        borne: Mutex::default(),
     };
     (engine, Arc::new(executor))
 }

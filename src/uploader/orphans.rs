@@ -5,8 +5,8 @@
 //! the same account to try again.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use tokio::runtime::Handle;
 
@@ -67,7 +67,7 @@ impl Orphans {
 
 impl Lost {
     /// The service has it back.
-    pub(crate) fn is_back(mut self) {
+    pub(crate) fn given_back(mut self) {
         self.0 = None;
     }
 }
@@ -99,6 +99,18 @@ impl Executor {
         self.orphans.lost(upload_id, self.hosts.get(host))
     }
 
+    /// Bears in mind that nobody will go on with `upload_id` after this run: no journal keeps it.
+    pub(super) fn bear(&self, host: HostIndex, upload_id: &str) {
+        let mut borne = self.borne.lock().unwrap_or_else(PoisonError::into_inner);
+        borne.push(self.lost(host, upload_id));
+    }
+
+    /// The object is there, or may be: no upload id is lost.
+    pub(super) fn put_down(&self) {
+        let mut borne = self.borne.lock().unwrap_or_else(PoisonError::into_inner);
+        borne.drain(..).for_each(Lost::given_back);
+    }
+
     /// Gives an upload id back.
     pub(super) async fn abandon(&self, host: HostIndex, upload_id: &str, lost: Lost) {
         let Ok(upload) = self.upload(upload_id) else {
@@ -116,7 +128,7 @@ impl Executor {
             Err(failure) if failure.kind != FailureKind::NoSuchUpload => {
                 tracing::debug!(%failure, "an upload id was not given back");
             }
-            _ => lost.is_back(),
+            _ => lost.given_back(),
         }
     }
 }

@@ -84,12 +84,15 @@ pub(crate) async fn settle(
     };
     let layout = engine.layout();
     let lanes = executor.hashes.of_object(layout.lane_count(size));
-    // All requests ended with the driver, so this is the last one who holds it.
-    let recorder = Arc::into_inner(executor).map(|executor| executor.recorder);
     let stored = matches!(
         ended,
         event::Outcome::Done | event::Outcome::CallbackFailed(_)
     );
+    if stored || matches!(ended, event::Outcome::Unknown(_)) {
+        executor.put_down();
+    }
+    // All requests ended with the driver, so this is the last one who holds it.
+    let recorder = Arc::into_inner(executor).map(|executor| executor.recorder);
     if let Some(why) = end(recorder, stored).await {
         meter.tell(&Event::Notice(why));
     }

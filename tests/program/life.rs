@@ -67,17 +67,23 @@ async fn drop_half_way(server: &Server, put: Put) {
     faults.release("h");
 }
 
+/// How a job comes back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    SameName,
+    OtherName,
+    NoName,
+    ById,
+}
+
+/// Holds all but the first answers, so that something is safe and something is in flight.
+const HOLD: &str = "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 3\nhold = \"h\"\n\
+                    [[fault]]\noperation = \"part\"\nnth = [2, 3]\nhold = \"h\"";
+
 /// Dropped half-way, the job comes back with its file elsewhere: by its own name, or gone on with by the
 /// upload's id. (How; protocol, whether it has a key, whether it goes on with what there was.)
 #[test]
 fn goes_on_under_its_own_name() {
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum How {
-        SameName,
-        OtherName,
-        NoName,
-        ById,
-    }
     let rows = [
         (How::SameName, Protocol::V1, true, true),
         (How::SameName, Protocol::V2, true, true),
@@ -89,9 +95,7 @@ fn goes_on_under_its_own_name() {
     ];
     for (how, protocol, has_key, goes_on) in rows {
         let story = format!("{how:?} {protocol:?} {has_key}");
-        let plan = "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 3\nhold = \"h\"\n\
-                    [[fault]]\noperation = \"part\"\nnth = [2, 3]\nhold = \"h\"";
-        let server = Server::with(plan);
+        let server = Server::with(HOLD);
         let world = World::new();
         let file = world.file("spool/1", &content(LEN));
         let put = |uploader: &Uploader, path: &Path, name: Option<&str>| {
@@ -110,34 +114,22 @@ fn goes_on_under_its_own_name() {
             drop(first);
 
             let second = uploader(&server, &world, protocol);
-            let left = unfinished(&second).await;
-            assert_eq!(left.len(), 1, "{story}: {left:?}");
-            let left = &left[0];
-            assert_eq!(left.resume_id.as_deref(), Some("job 7"), "{story}");
-            assert_eq!(left.key.as_deref(), has_key.then_some("k"), "{story}");
-            assert_eq!(
-                (left.size, left.source_state),
-                (LEN as u64, SourceState::Unchanged)
-            );
-            assert!(
-                left.safe_bytes > 0 && left.expires.is_some(),
-                "{story}: {left:?}"
-            );
-            let moved = world.path("spool/2");
+            let left = only(&unfinished(&second).await, has_key, &story);
             let before = server.body_bytes();
-            let done = match how {
-                How::ById => second.resume(left.id.clone().unwrap()).await,
+            let name = match how {
+                How::SameName => Some("job 7"),
+                How::OtherName => Some("job 8"),
+                How::NoName | How::ById => None,
+            };
+            let put = match how {
+                How::ById => second.resume(left.id.unwrap()),
                 _ => {
+                    let moved = world.path("spool/2");
                     std::fs::rename(&file, &moved).unwrap();
-                    let name = match how {
-                        How::SameName => Some("job 7"),
-                        How::OtherName => Some("job 8"),
-                        _ => None,
-                    };
-                    put(&second, &moved, name).await
+                    put(&second, &moved, name)
                 }
             };
-            let done = done.unwrap_or_else(|error| panic!("{story}: {error}"));
+            let done = put.await.unwrap_or_else(|error| panic!("{story}: {error}"));
             let resumed = if goes_on { left.safe_bytes } else { 0 };
             assert_eq!(done.resumed_bytes, resumed, "{story}");
             let went = server.body_bytes() - before;
@@ -146,13 +138,31 @@ fn goes_on_under_its_own_name() {
                 "{story}: {went}"
             );
             assert_eq!(done.hash, Etag::of(&content(LEN)).to_string(), "{story}");
-            let key = done.key.unwrap();
-            let stat = second.stat("b", &key).await.unwrap();
+            let stat = second.stat("b", done.key.unwrap()).await.unwrap();
             assert_eq!(stat.mime_type, "text/x-job", "{story}");
             let rest = unfinished(&second).await;
             assert_eq!(rest.len(), usize::from(!goes_on), "{story}: {rest:?}");
         });
     }
+}
+
+/// The one upload that is left: it was half-way, and is told of as it was begun.
+#[track_caller]
+fn only(left: &[Unfinished], has_key: bool, story: &str) -> Unfinished {
+    let [left] = left else {
+        panic!("{story}: {left:?}");
+    };
+    assert_eq!(left.resume_id.as_deref(), Some("job 7"), "{story}");
+    assert_eq!(left.key.as_deref(), has_key.then_some("k"), "{story}");
+    assert_eq!(
+        (left.size, left.source_state),
+        (LEN as u64, SourceState::Unchanged)
+    );
+    assert!(
+        left.safe_bytes > 0 && left.expires.is_some(),
+        "{story}: {left:?}"
+    );
+    left.clone()
 }
 
 /// What is no name is refused before anything is sent; so is what nobody remembers.
@@ -257,11 +267,8 @@ fn a_shutdown_in_the_middle_of_five() {
             }
 
             let second = uploader(&server, &world, protocol);
-            let mut listed = unfinished(&second).await;
-            listed.sort_by(|one, other| one.key.cmp(&other.key));
-            let mut left = left;
-            left.sort_by(|one, other| one.key.cmp(&other.key));
-            assert_eq!(listed, left, "{protocol:?}");
+            let left = by_key(left);
+            assert_eq!(by_key(unfinished(&second).await), left, "{protocol:?}");
             let goes_on = left
                 .iter()
                 .map(|it| second.resume(it.id.clone().unwrap()).into_future());
@@ -279,6 +286,12 @@ fn a_shutdown_in_the_middle_of_five() {
             assert_eq!(second.unfinished().await.unwrap(), []);
         });
     }
+}
+
+/// What came to a listing in the same second has no order.
+fn by_key(mut uploads: Vec<Unfinished>) -> Vec<Unfinished> {
+    uploads.sort_by(|one, other| one.key.cmp(&other.key));
+    uploads
 }
 
 /// Uploads that a shutdown meets in odd moments: what it tells of them, and how they end.
@@ -345,88 +358,108 @@ fn a_shutdown_in_odd_moments() {
     });
 }
 
+/// How an upload id is lost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lost {
+    Aborted,
+    StartedOver,
+    /// Nothing remembers an upload of bytes in memory.
+    InMemory,
+}
+
+/// How it is given back.
+#[derive(Clone, Copy, Debug)]
+enum Back {
+    NextUpload,
+    Listing,
+    Program,
+}
+
+/// The first abort is refused.
+const REFUSE: &str = "[[fault]]\noperation = \"abort\"\nnth = 1\nanswer = { status = 503 }\n";
+
 /// An upload id that cannot be given back is remembered, and given back beside the next upload, by the
-/// listing of uploads, or by the program. (How it is lost, how it is given back.)
+/// listing of uploads, or by the program.
 #[test]
 fn orphans_are_given_back() {
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Lost {
-        Aborted,
-        StartedOver,
-    }
-    #[derive(Clone, Copy, Debug)]
-    enum Back {
-        NextUpload,
-        Listing,
-        Program,
-    }
-    let rows = [
+    for (lost, back) in [
         (Lost::Aborted, Back::NextUpload),
         (Lost::Aborted, Back::Listing),
         (Lost::Aborted, Back::Program),
         (Lost::StartedOver, Back::NextUpload),
-    ];
-    for (lost, back) in rows {
+        (Lost::InMemory, Back::NextUpload),
+    ] {
         let story = format!("{lost:?} {back:?}");
-        let refuse = "[[fault]]\noperation = \"abort\"\nnth = 1\nanswer = { status = 503 }\n";
-        let server = Server::with(&format!(
-            "{refuse}[[fault]]\noperation = \"part\"\nnth = [2, 3]\nhold = \"h\""
-        ));
+        let refused = u64::from(lost != Lost::InMemory);
+        let server = match lost {
+            Lost::InMemory => Server::with(HOLD),
+            _ => Server::with(&format!("{REFUSE}{HOLD}")),
+        };
         let world = World::beside(&server);
         let state = world.path("state");
         let world = world.set("HAUL_STATE_DIR", state.to_str().unwrap());
-        let file = world.file("f", &content(LEN));
-        let orphans = || match std::fs::read_dir(world.path("state/orphans")) {
-            Ok(entries) => entries.count(),
-            Err(_) => 0,
-        };
+        let orphans = || std::fs::read_dir(state.join("orphans")).map_or(0, Iterator::count);
         let aborts = || server.server.requests().of(Operation::Abort).requests;
-        server.runtime.block_on(async {
-            let first = uploader(&server, &world, Protocol::V2);
-            drop_half_way(&server, first.put_file("b", "k", &file)).await;
-            let left = unfinished(&first).await;
-            match lost {
-                Lost::Aborted => {
-                    let aborted = first.abort(left[0].id.clone().unwrap()).await;
-                    assert_eq!(aborted.unwrap(), Aborted::Later, "{story}");
-                }
-                Lost::StartedOver => {
-                    // Its bytes are others now: what the service has is void.
-                    world.file("f", &content(LEN + 1)[1..]);
-                    let gone =
-                        "[[fault]]\noperation = \"complete\"\nnth = 1\nanswer = { status = 400 }";
-                    let plan = format!("{refuse}{gone}").parse().unwrap();
-                    server.server.faults().replace(plan).unwrap();
-                    let _ = first.put_file("b", "k", &file).await;
-                }
-            }
-            until("it is remembered", async || orphans() == 1).await;
-        });
-        assert_eq!(aborts(), 1, "{story}");
+        server.runtime.block_on(lose(&server, &world, lost));
+        server
+            .runtime
+            .block_on(until("it is remembered", async || orphans() == 1));
+        assert_eq!(aborts(), refused, "{story}");
+        let next = uploader(&server, &world, Protocol::V2);
         match back {
-            Back::NextUpload => server.runtime.block_on(async {
-                let next = uploader(&server, &world, Protocol::V2);
-                next.put_data("b", "next", "hello").await.unwrap();
-            }),
-            Back::Listing => server.runtime.block_on(async {
-                let next = uploader(&server, &world, Protocol::V2);
-                assert_eq!(next.unfinished().await.unwrap(), []);
-            }),
-            Back::Program => {
-                let listed = world.run(&["uploads"]);
-                listed.expect(0, &["1 upload ids wait", "haul uploads clean"]);
-                let cleaned = world.run(&["uploads", "clean", "--json"]);
-                let cleaned = cleaned.expect(0, &[]).last_json();
-                assert_eq!(
-                    (&cleaned["given_back"], &cleaned["left"]),
-                    (&1.into(), &0.into())
-                );
-                let again = world.run(&["uploads", "clean"]);
-                again.expect(0, &["nothing to clean"]);
+            Back::NextUpload => {
+                let put = next.put_data("b", "next", "hello");
+                server.runtime.block_on(put.into_future()).unwrap();
             }
+            Back::Listing => {
+                let left = server.runtime.block_on(next.unfinished()).unwrap();
+                assert_eq!(left, []);
+            }
+            Back::Program => clean(&world),
         }
-        assert_eq!((orphans(), aborts()), (0, 2), "{story}");
+        assert_eq!((orphans(), aborts()), (0, refused + 1), "{story}");
     }
+}
+
+/// Begins a v2 upload and loses its upload id; the service does not take it back.
+async fn lose(server: &Server, world: &World, lost: Lost) {
+    let file = world.file("f", &content(LEN));
+    let first = uploader(server, world, Protocol::V2);
+    let put = match lost {
+        Lost::InMemory => first.put_data("b", "k", content(LEN)),
+        _ => first.put_file("b", "k", &file),
+    };
+    drop_half_way(server, put).await;
+    let left = unfinished(&first).await;
+    match lost {
+        Lost::Aborted => {
+            let aborted = first.abort(left[0].id.clone().unwrap()).await;
+            assert_eq!(aborted.unwrap(), Aborted::Later);
+        }
+        Lost::InMemory => {}
+        Lost::StartedOver => {
+            // A part that the list has as well is refused for ever: everything goes again, once.
+            let refused = "[[fault]]\noperation = \"complete\"\nanswer = { status = 400 }";
+            let plan = format!("{REFUSE}{refused}").parse().unwrap();
+            server.server.faults().replace(plan).unwrap();
+            first.put_file("b", "k", &file).await.unwrap_err();
+        }
+    }
+}
+
+/// The program tells of the orphan, and gives it back.
+#[track_caller]
+fn clean(world: &World) {
+    let listed = world.run(&["uploads"]);
+    listed.expect(0, &["1 upload ids wait", "haul uploads clean"]);
+    let cleaned = world.run(&["uploads", "clean", "--json"]);
+    let cleaned = cleaned.expect(0, &[]).last_json();
+    assert_eq!(
+        (&cleaned["given_back"], &cleaned["left"]),
+        (&1.into(), &0.into())
+    );
+    let again = world.run(&["uploads", "clean"]);
+    again.expect(0, &["nothing to clean"]);
 }
 
 /// Whoever listens panics, at one event or another: he is told no more, and the upload is done.

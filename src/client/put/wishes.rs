@@ -55,6 +55,9 @@ impl Put {
     }
 
     /// A custom variable for `returnBody` and callbacks. The name may be given with `x:` or without.
+    ///
+    /// With a state directory it stands there, for the owner's eyes only, until the upload is done:
+    /// [`Uploader::resume`](crate::Uploader::resume) says it again. Secrets have no place in one.
     pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.vars.push((name.into(), value.into()));
         self

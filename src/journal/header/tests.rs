@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::journal::header::{Header, Identity, RESUME_ID_LEN_MAX, ResumeId, SourcePath};
@@ -76,20 +76,6 @@ fn who_shares_an_identity() {
             }),
         ),
     ];
-    let id = |text: &str| Some(ResumeId::new(text).unwrap());
-    let with_names: &[(&str, Header)] = &[
-        ("a resume id", change(&|h| h.target.resume_id = id("a"))),
-        ("another", change(&|h| h.target.resume_id = id("b"))),
-        (
-            "a resume id, and no key",
-            change(&|h| (h.target.resume_id, h.target.key) = (id("a"), None)),
-        ),
-        (
-            "no key, and the path is the resume id",
-            change(&|h| (h.target.key, h.source.path) = (None, path("a"))),
-        ),
-    ];
-    let apart: Vec<_> = apart.iter().chain(with_names).collect();
     let mut seen = BTreeMap::new();
     for (story, header) in apart {
         let other = seen.insert(header.identity(), *story);
@@ -109,11 +95,37 @@ fn who_shares_an_identity() {
     for (story, other) in together {
         assert_eq!(other.identity(), header().identity(), "{story}");
     }
-    let mut moved = named();
-    (moved.target.key, moved.source.path) = (None, path("/here"));
-    let here = moved.identity();
-    moved.source.path = path("/there");
-    assert_eq!(moved.identity(), here, "a resume id, no key, another path");
+}
+
+/// A resume id takes the place of the path, and is no other upload's name.
+#[test]
+fn who_shares_a_resume_id() {
+    let key = |text: &str| Some(ObjectKey::new(text).unwrap());
+    let path = |text: &str| SourcePath::new(Path::new(text));
+    let id = |text: &str| Some(ResumeId::new(text).unwrap());
+    let of = |key, id, path| {
+        let mut header = header();
+        (
+            header.target.key,
+            header.target.resume_id,
+            header.source.path,
+        ) = (key, id, path);
+        header.identity()
+    };
+    let apart = [
+        of(key("k"), None, path("/f")),
+        of(key("k"), id("a"), path("/f")),
+        of(key("k"), id("b"), path("/f")),
+        of(None, id("a"), path("/f")),
+        of(None, None, path("a")),
+        of(key("a"), None, path("/f")),
+    ];
+    let all: BTreeSet<Identity> = apart.into_iter().collect();
+    assert_eq!(all.len(), apart.len());
+    for key in [key("k"), None] {
+        let (here, there) = (path("/here"), path("/there"));
+        assert_eq!(of(key.clone(), id("a"), here), of(key, id("a"), there));
+    }
 }
 
 /// A resume id is text of some length that can be printed.

@@ -1,0 +1,202 @@
+//! A stream on its way to the disk, so that it can be read as often as needed, also by a later process.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::blocking;
+use crate::model::{ByteSpan, Failure, FailureKind};
+use crate::source::span::PIECE_LEN;
+use crate::source::{Fetched, StreamSource};
+
+/// How the name of a whole spool file ends.
+const WHOLE: &str = "spool";
+
+/// The same of one that is being written.
+const PART: &str = "part";
+
+/// A spool file, locked for as long as this lives: nobody sweeps it away.
+#[derive(Debug)]
+pub(crate) struct SpoolFile {
+    path: PathBuf,
+    file: Arc<File>,
+}
+
+impl SpoolFile {
+    /// Writes all that `stream` gives to a file of `dir` that is called after `name`, in place of an older
+    /// one. One that does not come to its end leaves nothing behind.
+    ///
+    /// `random` tells its first version from those of others that are written at the same time.
+    pub(crate) async fn write(
+        stream: &StreamSource,
+        dir: &Path,
+        (name, random): (&str, u64),
+    ) -> Result<Self, Failure> {
+        let path = dir.join(format!("{name}.{WHOLE}"));
+        let part = dir.join(format!("{name}-{random:016x}.{PART}"));
+        let (folder, begun) = (dir.to_owned(), part.clone());
+        let file = on_disk(&path, move || begin(&folder, &begun)).await?;
+        let file = Arc::new(file);
+        let unfinished = Unfinished(part.clone());
+        loop {
+            let begins = stream.len();
+            let Fetched { len, is_last } = stream.fetch(PIECE_LEN).await?;
+            let span = ByteSpan::new(begins, len);
+            if len > 0 {
+                let (bytes, file) = (stream.read(span)?, Arc::clone(&file));
+                on_disk(&path, move || (&*file).write_all(&bytes)).await?;
+            }
+            stream.let_go(span);
+            if is_last {
+                break;
+            }
+        }
+        let (whole, syncing) = (path.clone(), Arc::clone(&file));
+        on_disk(&path, move || {
+            syncing.sync_all()?;
+            fs::rename(&unfinished.0, whole)
+        })
+        .await?;
+        Ok(Self { path, file })
+    }
+
+    /// The file at `path`, which an earlier process wrote; none where it is not there, or in use.
+    pub(crate) fn adopt(path: &Path) -> Option<Self> {
+        let file = File::open(path).ok()?;
+        file.try_lock().ok()?;
+        let (path, file) = (path.to_owned(), Arc::new(file));
+        Some(Self { path, file })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes it. What cannot be removed is swept away later.
+    pub(crate) async fn remove(self) {
+        let removing = blocking::spawn(move || {
+            if let Err(error) = fs::remove_file(&self.path) {
+                tracing::info!("{} stays: {error}", self.path.display());
+            }
+            drop(self.file);
+        });
+        // A runtime that ends meanwhile leaves it to the next process.
+        removing.await.ok();
+    }
+}
+
+/// Removes what a writer that is gone left half-written in `dir`, and whole files that nobody uses and
+/// `is_needed` does not know.
+pub(crate) fn sweep(dir: &Path, is_needed: impl Fn(&Path) -> bool) {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let is = |end: &str| path.extension().is_some_and(|extension| extension == end);
+        let is_left = is(PART) || (is(WHOLE) && !is_needed(&path));
+        if is_left && let Some(left) = SpoolFile::adopt(&path) {
+            tracing::info!("{} was left behind, and is removed", left.path.display());
+            fs::remove_file(&left.path).ok();
+        }
+    }
+}
+
+/// A file that is removed unless it is renamed.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // Renamed, it is not there any more. A disk that hangs is not worth a thread here.
+        fs::remove_file(&self.0).ok();
+    }
+}
+
+/// A new file that only its owner reads, in a directory that is made if need be.
+fn begin(dir: &Path, part: &Path) -> io::Result<File> {
+    fs::create_dir_all(dir)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(part)?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Does `work` where blocking is allowed.
+async fn on_disk<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Failure> {
+    let failure = |why: String| {
+        let what = format!("cannot write the stream to {}: {why}", path.display());
+        Failure::new(FailureKind::Source, what)
+    };
+    match blocking::spawn(work).await {
+        Ok(done) => done.map_err(|error| failure(error.to_string())),
+        Err(_) => Err(failure("the program is shutting down".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use futures_util::FutureExt;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::source::{Budget, Supply};
+
+    fn stream(supply: Supply) -> StreamSource {
+        StreamSource::new(supply, None, Budget::new(4 * PIECE_LEN))
+    }
+
+    fn names(dir: &Path) -> BTreeSet<String> {
+        let names = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    }
+
+    /// What is written whole stays until it is removed; what breaks, or is not waited for, leaves nothing;
+    /// a sweep removes what no living writer and no journal has.
+    #[tokio::test]
+    async fn files() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("spool");
+        let bytes = vec![9; 3 * 256 * 1024 + 7];
+        let reader = Supply::Reader(Box::pin(io::Cursor::new(bytes.clone())));
+        let whole = SpoolFile::write(&stream(reader), &dir, ("a", 1))
+            .await
+            .unwrap();
+        assert_eq!(fs::read(whole.path()).unwrap(), bytes);
+        assert!(SpoolFile::adopt(whole.path()).is_none(), "it is in use");
+
+        let (mut writer, reader) = tokio::io::duplex(64);
+        writer.write_all(b"abc").await.unwrap();
+        let waiting = stream(Supply::Reader(Box::pin(reader)));
+        let mut writing = Box::pin(SpoolFile::write(&waiting, &dir, ("b", 2)));
+        while names(&dir).len() < 2 {
+            assert!((&mut writing).now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+        sweep(&dir, |_| false);
+        assert_eq!(names(&dir).len(), 2, "both are in use");
+        drop(writing);
+        assert_eq!(names(&dir), BTreeSet::from(["a.spool".to_owned()]));
+
+        fs::File::create_new(dir.join("c-0.part")).unwrap();
+        fs::File::create_new(dir.join("d.spool")).unwrap();
+        fs::File::create_new(dir.join("e.spool")).unwrap();
+        fs::File::create_new(dir.join("somebody's")).unwrap();
+        sweep(&dir, |path| path.ends_with("e.spool"));
+        let left = ["a.spool", "e.spool", "somebody's"].map(str::to_owned);
+        assert_eq!(names(&dir), BTreeSet::from(left));
+        whole.remove().await;
+        assert!(SpoolFile::adopt(&dir.join("a.spool")).is_none());
+        assert!(SpoolFile::adopt(&dir.join("e.spool")).is_some());
+    }
+}
