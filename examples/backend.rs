@@ -21,17 +21,20 @@
 )]
 
 use std::env::var;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::multipart::{Field, Multipart, MultipartError, MultipartRejection};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::{Body, BodyDataStream};
+use axum::extract::multipart::{Field, Multipart, MultipartError};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use haul::devserver::{DevServer, FaultPlan};
 use haul::{Done, ErrorKind, Uploader};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -75,9 +78,9 @@ const RETRY_BUDGET: Duration = Duration::from_secs(120);
 /// and a connection closed before would take the answer with it.
 const LINGER: Duration = Duration::from_secs(8);
 
-/// How long uploads in flight may take after SIGTERM, unless `BACKEND_GRACE_S` says otherwise: less
+/// How many seconds uploads in flight may take after SIGTERM, unless `BACKEND_GRACE_S` says otherwise: less
 /// than what the service manager allows (systemd: 90 s, Kubernetes: 30 s) by the two below.
-const GRACE: Duration = Duration::from_secs(15);
+const GRACE_S: u64 = 15;
 
 /// How long what is then on its way may take to be acknowledged.
 const LAST_SEGMENTS: Duration = Duration::from_secs(2);
@@ -87,9 +90,6 @@ const ANSWER_GRACE: Duration = Duration::from_secs(10);
 
 /// Longest name kept, in bytes. A key has at most 750, and what is before the name takes 41.
 const NAME_LEN_MAX: usize = 255;
-
-/// How often old samples are cleared away when nobody asks for `/metrics`: the exporter's own advice.
-const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What all requests share.
 struct Backend {
@@ -103,8 +103,7 @@ struct Backend {
 
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
-    let grace = var("BACKEND_GRACE_S").map(|seconds| seconds.parse());
-    let grace = grace.map_or(Ok(GRACE), |seconds| seconds.map(Duration::from_secs))?;
+    let grace_s = var("BACKEND_GRACE_S").map_or(Ok(GRACE_S), |seconds| seconds.parse())?;
     let numbers = PrometheusBuilder::new().install_recorder()?;
     tokio::spawn(upkeep(numbers.clone()));
     let (uploader, dev_server) = storage().await?;
@@ -128,7 +127,7 @@ async fn main() -> Result<(), Failed> {
     let server = tokio::spawn(server.into_future());
     asked_to_end.await;
     drop(close);
-    backend.finish(grace).await;
+    backend.finish(Duration::from_secs(grace_s)).await;
     // Browsers that do not fetch their answer are left behind.
     let _ = timeout(ANSWER_GRACE, server).await;
     if let Some(dev_server) = dev_server {
@@ -188,8 +187,9 @@ async fn numbers(State(backend): State<Arc<Backend>>) -> String {
     backend.numbers.render()
 }
 
+/// Clears old samples away, also where nobody asks for `/metrics`; every 5 s is the exporter's advice.
 async fn upkeep(numbers: PrometheusHandle) {
-    let mut ticks = interval(UPKEEP);
+    let mut ticks = interval(Duration::from_secs(5));
     loop {
         ticks.tick().await;
         numbers.run_upkeep();
@@ -197,34 +197,48 @@ async fn upkeep(numbers: PrometheusHandle) {
 }
 
 /// Takes a form, and stores its files one after the other. The first that fails is the last.
-async fn upload(
-    State(backend): State<Arc<Backend>>,
-    form: Result<Multipart, MultipartRejection>,
-) -> Response {
-    let mut form = match form {
-        Ok(form) => form,
-        Err(rejection) => return Refusal::new(rejection.status(), rejection.body_text()).into(&[]),
-    };
+async fn upload(State(backend): State<Arc<Backend>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let mut body = SharedBody(Arc::new(Mutex::new(body.into_data_stream())));
+    let request = Request::from_parts(head, Body::from_stream(body.clone()));
     let mut stored = Vec::new();
-    match backend.take(&mut form, &mut stored).await {
-        Ok(()) if stored.is_empty() => {
-            Refusal::new(StatusCode::BAD_REQUEST, "the form has no file").into(&stored)
-        }
+    match backend.take(request, &mut stored).await {
         Ok(()) => Json(json!({ "stored": stored })).into_response(),
         Err(refusal) => {
-            let rest = async { while let Ok(Some(_)) = form.next_field().await {} };
+            let rest = async { while let Some(Ok(_)) = body.next().await {} };
             let _ = timeout(LINGER, rest).await;
             refusal.into(&stored)
         }
     }
 }
 
+/// A request's body, of which there is still a hold when a form's reader has given it up.
+#[derive(Clone)]
+struct SharedBody(Arc<Mutex<BodyDataStream>>);
+
+impl Stream for SharedBody {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        body.poll_next_unpin(context)
+    }
+}
+
 impl Backend {
-    async fn take(&self, form: &mut Multipart, stored: &mut Vec<Value>) -> Result<(), Refusal> {
+    async fn take(&self, request: Request, stored: &mut Vec<Value>) -> Result<(), Refusal> {
+        let form = Multipart::from_request(request, &()).await;
+        let mut form = form.map_err(|no| Refusal::new(no.status(), no.body_text()))?;
         for _ in 0..FIELDS_MAX {
             let field = timeout(PIECE_TIME_MAX, form.next_field()).await;
             let Some(mut field) = field.map_err(|_| Refusal::slow())?? else {
-                return Ok(());
+                return match stored.is_empty() {
+                    true => Err(Refusal::new(
+                        StatusCode::BAD_REQUEST,
+                        "the form has no file",
+                    )),
+                    false => Ok(()),
+                };
             };
             match field.file_name() {
                 // A browser whose user chose no file sends one without a name.
@@ -316,11 +330,10 @@ async fn feed(
     let mut len = 0;
     loop {
         let piece = tokio::select! {
-            piece = timeout(PIECE_TIME_MAX, gather(&mut field)) => piece,
+            piece = next_piece(&mut field) => piece?,
             // The upload is over before its file: it has failed, and says itself why.
             () = sender.closed() => return Ok(()),
         };
-        let piece = piece.map_err(|_| Refusal::slow())??;
         let is_last = piece.is_empty();
         len += piece.len() as u64;
         if len > file_max {
@@ -338,15 +351,20 @@ async fn feed(
     }
 }
 
-/// At least [`PIECE_LEN`] bytes of the field; fewer where it ends.
-async fn gather(field: &mut Field<'_>) -> Result<Bytes, MultipartError> {
+/// The field's next [`PIECE_LEN`] bytes or a little more; fewer where it ends, and none after that.
+async fn next_piece(field: &mut Field<'_>) -> Result<Bytes, Refusal> {
     let mut piece = BytesMut::new();
-    while piece.len() < PIECE_LEN {
-        let Some(chunk) = field.chunk().await? else {
-            break;
-        };
-        piece.extend_from_slice(&chunk);
-    }
+    let gather = async {
+        while piece.len() < PIECE_LEN {
+            let Some(chunk) = field.chunk().await? else {
+                break;
+            };
+            piece.extend_from_slice(&chunk);
+        }
+        Ok::<_, MultipartError>(())
+    };
+    let gathered = timeout(PIECE_TIME_MAX, gather).await;
+    gathered.map_err(|_| Refusal::slow())??;
     Ok(piece.freeze())
 }
 
@@ -366,18 +384,15 @@ fn pieces(receiver: mpsc::Receiver<Piece>) -> impl Stream<Item = Result<Bytes, S
 /// Reads past a field that is no file.
 async fn skip(field: &mut Field<'_>) -> Result<(), Refusal> {
     let mut len = 0;
-    loop {
-        let piece = timeout(PIECE_TIME_MAX, gather(field)).await;
-        let piece = piece.map_err(|_| Refusal::slow())??;
-        len += piece.len() as u64;
-        if len > TEXT_MAX {
-            let words = format!("a field that is no file may have {TEXT_MAX} bytes");
-            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, words));
-        }
+    while len <= TEXT_MAX {
+        let piece = next_piece(field).await?;
         if piece.is_empty() {
             return Ok(());
         }
+        len += piece.len() as u64;
     }
+    let words = format!("a field that is no file may have {TEXT_MAX} bytes");
+    Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, words))
 }
 
 /// What may be kept of a file's name: one segment, without what a terminal or a header would obey.

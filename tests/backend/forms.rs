@@ -11,6 +11,9 @@ use crate::support::server::Server;
 /// Largest file of these tests, in bytes.
 const FILE_MAX: &str = "200000";
 
+/// Uploads that the example takes at the same time.
+const UPLOADS_MAX: u64 = 256;
+
 fn stage() -> (Server, Backend) {
     let server = Server::start_at(vec!["--memory".into()], "127.0.0.1:0");
     let backend = Backend::start(&server, &[("BACKEND_FILE_MAX", FILE_MAX)]);
@@ -63,7 +66,8 @@ fn several() {
         ("name=\"f\"; filename=\"same.bin\"", bytes)
     }
     let text: Field<'_> = ("name=\"comment\"", b"of no interest");
-    let rows: [(&[Field<'_>], u16, &[&Vec<u8>]); 2] = [
+    type Row<'a> = (&'a [Field<'a>], u16, &'a [&'a Vec<u8>]);
+    let rows: [Row<'_>; 2] = [
         (&[file(&a), text, file(&b)], 200, &[&a, &b]),
         (&[file(&a), text, file(&large), file(&b)], 413, &[&a]),
     ];
@@ -128,6 +132,41 @@ fn refused() {
     assert_eq!(keys(&server), Vec::<String>::new());
 }
 
+/// Who comes when as many uploads are under way as may be is told to come again, and is taken when there
+/// is room.
+#[test]
+fn full() {
+    let (server, backend) = stage();
+    let bytes = content::bytes(4, 1000);
+    let request = form(&[("name=\"f\"; filename=\"one.bin\"", &bytes)]);
+    let waiting: Vec<_> = (0..UPLOADS_MAX)
+        .map(|_| begin(&backend, &request, request.body.len() / 2))
+        .collect();
+    until("all are under way", || {
+        backend.number("haul_uploads_running") == UPLOADS_MAX
+    });
+    let answer = backend.post(&request);
+    assert_eq!(answer.status, 503, "{}", answer.json());
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    drop(waiting);
+    until("there is room", || backend.post(&request).status == 200);
+    assert_eq!(keys(&server).len(), 1);
+}
+
+/// Begins a request whose body stops after `len` bytes.
+fn begin(backend: &Backend, request: &Request, len: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(backend.address).expect("it listens");
+    let (content_type, body) = (&request.headers[0].1, &request.body);
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).expect("it reads");
+    stream.write_all(&body[..len]).expect("it reads");
+    stream
+}
+
 /// A client that goes away half-way ends its upload with a word in the log, and leaves no object:
 /// whether it closes its side in good order, or is gone altogether.
 #[test]
@@ -136,16 +175,7 @@ fn gone() {
     let bytes = content::bytes(3, 150_000);
     let request = form(&[("name=\"f\"; filename=\"half.bin\"", &bytes)]);
     for way in [Shutdown::Write, Shutdown::Both] {
-        let mut stream = TcpStream::connect(backend.address).expect("it listens");
-        let content_type = &request.headers[0].1;
-        let head = format!(
-            "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
-            request.body.len()
-        );
-        stream.write_all(head.as_bytes()).expect("it reads");
-        stream
-            .write_all(&request.body[..100_000])
-            .expect("it reads");
+        let stream = begin(&backend, &request, 100_000);
         stream.shutdown(way).expect("it was open");
         let line = backend.until_logged("half.bin");
         assert!(line.contains("the stream failed after"), "{line}");
