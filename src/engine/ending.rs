@@ -103,6 +103,10 @@ impl Engine {
         let Some((outcome, until)) = &self.ending else {
             return;
         };
+        if matches!(self.phase, Phase::Finished) {
+            // A commit in flight has ended it before.
+            return;
+        }
         let is_stopped = *outcome == Outcome::Stopped;
         let counts = |work: &Work| work.is_segment() || (is_stopped && work.is_commit());
         let in_flight = self.attempts.values().any(counts);

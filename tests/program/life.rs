@@ -165,6 +165,69 @@ fn only(left: &[Unfinished], has_key: bool, story: &str) -> Unfinished {
     left.clone()
 }
 
+/// What one says goes before what was remembered; what one does not say is as it was. Too much to be
+/// remembered must be said again.
+#[test]
+fn what_was_said_is_said_again() {
+    let long = "x".repeat(6000);
+    // The variables' length, what is said on resuming, the type and the metadata that are stored; none
+    // where it is refused.
+    type Say = fn(Put) -> Put;
+    let rows: [(&str, Say, Option<(&str, &str)>); 4] = [
+        ("1", |put| put, Some(("text/x-job", "red"))),
+        (
+            "1",
+            |put| put.mime_type("text/x-new"),
+            Some(("text/x-new", "red")),
+        ),
+        (
+            "1",
+            |put| put.meta("color", "blue"),
+            Some(("text/x-job", "blue")),
+        ),
+        (long.as_str(), |put| put, None),
+    ];
+    for (var, say, expected) in rows {
+        let server = Server::with(HOLD);
+        let world = World::new();
+        let file = world.file("f", &content(LEN));
+        server.runtime.block_on(async {
+            let uploader = uploader(&server, &world, Protocol::V2);
+            let put = uploader.put_file("b", "k", &file).var("number", var);
+            let put = put.mime_type("text/x-job").meta("color", "red");
+            drop_half_way(&server, put).await;
+            let left = unfinished(&uploader).await;
+            let resumed = say(uploader.resume(left[0].id.clone().unwrap())).await;
+            let Some((mime_type, color)) = expected else {
+                assert_eq!(resumed.unwrap_err().kind(), ErrorKind::Usage);
+                return;
+            };
+            resumed.unwrap();
+            let stat = uploader.stat("b", "k").await.unwrap();
+            assert_eq!(stat.mime_type, mime_type);
+            let metadata = format!("{:?}", stat.metadata);
+            assert!(metadata.contains(color), "{metadata}");
+        });
+    }
+}
+
+/// What may be moved to another task and outlive its caller.
+fn send_and_static<T: Send + 'static>(_: T) {}
+
+/// Every call may run in a task of its own.
+#[test]
+fn futures_may_be_spawned() {
+    let (server, world) = (Server::new(), World::new());
+    let uploader = uploader(&server, &world, Protocol::Auto);
+    let one = uploader.clone();
+    send_and_static(async move { one.unfinished().await });
+    let one = uploader.clone();
+    send_and_static(async move { one.abort("a").await });
+    let one = uploader.clone();
+    send_and_static(async move { one.shutdown(PATIENCE).await });
+    send_and_static(uploader.resume("a").into_future());
+}
+
 /// What is no name is refused before anything is sent; so is what nobody remembers.
 #[test]
 fn wrong_names() {

@@ -1,5 +1,7 @@
 //! What a process makes of a commit that another one sent, and what an upload that gives up leaves.
 
+use std::time::Duration;
+
 use crate::engine::event::{Effect, Outcome};
 use crate::engine::plan::Protocol::{self, Blocks, Form, Parts};
 use crate::engine::tests::world::{Fate, MIB, Setup, World};
@@ -212,4 +214,43 @@ fn restarts_that_get_further_do_not_count() {
     let (restarts, ended) = lives(|_| 1);
     assert_eq!(restarts, 4, "three of them allowed");
     assert!(matches!(ended, Some(Outcome::Failed { again: true, .. })));
+}
+
+/// A stop with time waits for segments and for a commit in flight, begins nothing more, and ends at its
+/// time, or at once when it is asked for again.
+#[test]
+fn a_stop_with_time() {
+    let patience = Duration::from_secs(5);
+    for protocol in [Blocks, Parts, Form] {
+        let (mut world, _) = committing(setup(protocol, true, false));
+        world.stop_within(patience);
+        let commit = world.pending.iter().position(is_commit).unwrap();
+        let mut refused = world.clone();
+        refused.step(commit, &Fate::Fails(FailureKind::Server));
+        assert_eq!(refused.let_succeed().outcome, Some(Outcome::Stopped));
+        let mut hurried = world.clone();
+        hurried.stop();
+        assert_eq!(hurried.outcome, Some(Outcome::Stopped), "{protocol:?}");
+        let mut late = world.clone();
+        late.wake();
+        assert_eq!(late.now.0, patience, "{protocol:?}");
+        assert_eq!(late.outcome, Some(Outcome::Stopped), "{protocol:?}");
+        world.step(commit, &Fate::Answered);
+        assert_eq!(world.outcome, Some(Outcome::Done), "{protocol:?}");
+        world.check_end();
+    }
+    let mut world = World::new(Setup::new(Parts, 4 * MIB));
+    while world.pending.iter().filter(|it| is_send(it)).count() < 2 {
+        world.step(0, &Fate::Answered);
+    }
+    world.stop_within(patience);
+    let in_flight = world.pending.iter().filter(|it| is_send(it)).count();
+    let world = world.let_succeed();
+    assert_eq!(world.outcome, Some(Outcome::Stopped));
+    assert_eq!(world.now.0, Duration::ZERO, "nothing was waited for");
+    assert!(world.acknowledged_bytes() > 0 && in_flight >= 2);
+}
+
+fn is_send(effect: &Effect) -> bool {
+    matches!(effect, Effect::Send { .. })
 }
