@@ -493,9 +493,7 @@ impl Engine {
             || matches!(self.phase, Phase::Looking | Phase::Finished)
             || self.rechecking.is_some()
             || self.is_fetching();
-        assert!(
-            busy || self.next_wakeup().is_some(),
-            "nothing would ever wake the engine ({now:?})"
-        );
+        let wakes = busy || self.next_wakeup().is_some();
+        assert!(wakes, "nothing would ever wake the engine ({now:?})");
     }
 }

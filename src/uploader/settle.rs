@@ -69,10 +69,8 @@ pub(crate) async fn settle(
 ) -> Result<Outcome, Unfinished> {
     let meter = Arc::clone(&executor.meter);
     let size = executor.source.source().len();
-    let changed = executor
-        .source
-        .source()
-        .changed("it has other bytes than were sent");
+    let source = executor.source.source();
+    let changed = source.changed("it has other bytes than were sent");
     let can_go_on = executor.recorder.is_kept();
     // Without a record the next run sends everything again, whatever the service has.
     let safe_bytes = if can_go_on { engine.safe_bytes() } else { 0 };
