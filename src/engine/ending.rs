@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::begin::Begin;
-use crate::engine::event::{Effect, Moment, Notice, Outcome};
+use crate::engine::event::{AttemptId, Effect, Moment, Notice, Outcome};
 use crate::engine::{Engine, Phase, Work};
 use crate::model::{Failure, FailureKind};
 
@@ -107,18 +107,32 @@ impl Engine {
             // A commit in flight has ended it before.
             return;
         }
-        let is_stopped = *outcome == Outcome::Stopped;
+        let (outcome, until) = (outcome.clone(), *until);
+        let is_stopped = outcome == Outcome::Stopped;
+        if is_stopped {
+            self.leave_queues();
+        }
         let counts = |work: &Work| work.is_segment() || (is_stopped && work.is_commit());
         let in_flight = self.attempts.values().any(counts);
-        if in_flight && now < *until {
+        if in_flight && now < until {
             return;
         }
-        let outcome = outcome.clone();
         for attempt in std::mem::take(&mut self.attempts).into_keys() {
             self.effects.push_back(Effect::Cancel { attempt });
         }
         if self.recording.is_empty() {
             self.finish(outcome);
+        }
+    }
+
+    /// Segments that still wait for their turn have not begun: they need not begin any more.
+    fn leave_queues(&mut self) {
+        let queues = |work: &Work| work.is_segment() && work.watch.is_waiting();
+        let queuing = self.attempts.iter().filter(|(_, work)| queues(work));
+        let queuing: Vec<AttemptId> = queuing.map(|(id, _)| *id).collect();
+        for attempt in queuing {
+            self.attempts.remove(&attempt);
+            self.effects.push_back(Effect::Cancel { attempt });
         }
     }
 

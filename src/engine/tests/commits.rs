@@ -1,11 +1,15 @@
-//! What a process makes of a commit that another one sent, and what an upload that gives up leaves.
+//! What a process makes of a commit that another one sent, and what an upload that gives up, or is
+//! stopped, leaves.
 
 use std::time::Duration;
 
-use crate::engine::event::{Effect, Outcome};
+use crate::engine::event::{Effect, Event, Moment, Outcome, Pulse};
 use crate::engine::plan::Protocol::{self, Blocks, Form, Parts};
+use crate::engine::record::Checkpoint;
+use crate::engine::tests::bounds::job;
 use crate::engine::tests::world::{Fate, MIB, Setup, World};
-use crate::model::FailureKind;
+use crate::engine::{Engine, Limits};
+use crate::model::{FailureKind, Stage};
 
 fn is_commit(effect: &Effect) -> bool {
     matches!(effect, Effect::Commit { .. })
@@ -253,4 +257,33 @@ fn a_stop_with_time() {
 
 fn is_send(effect: &Effect) -> bool {
     matches!(effect, Effect::Send { .. })
+}
+
+/// What waits for its turn when a stop comes need not begin, whatever time there is.
+#[test]
+fn a_stop_leaves_the_queue() {
+    let mut engine = Engine::new(
+        job(Blocks, 8 * MIB),
+        Limits::default(),
+        Checkpoint::default(),
+    );
+    let mut sends = Vec::new();
+    while let Some(effect) = engine.poll_effect() {
+        match effect {
+            Effect::Send { attempt, .. } => sends.push(attempt),
+            Effect::Record { id, .. } => engine.handle(Moment::default(), Event::Recorded { id }),
+            _ => {}
+        }
+    }
+    for (attempt, stage) in sends.iter().zip([Stage::Waiting, Stage::Sending]) {
+        let pulse = Pulse::new(stage, 0);
+        let attempt = *attempt;
+        engine.handle(Moment::default(), Event::Pulse { attempt, pulse });
+    }
+    let drain = Duration::from_secs(5);
+    engine.handle(Moment::default(), Event::Stop { drain });
+    let effects: Vec<Effect> = std::iter::from_fn(|| engine.poll_effect()).collect();
+    let attempt = sends[0];
+    assert_eq!(effects, [Effect::Cancel { attempt }]);
+    assert_eq!(engine.next_wakeup(), Some(Moment(drain)));
 }
