@@ -9,20 +9,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use haul::devserver::{FaultPlan, Operation};
+use haul::devserver::FaultPlan;
 use haul::kodo::Etag;
-use haul::{Aborted, Done, Error, ErrorKind, Event, Protocol, Put};
+use haul::{Done, Error, ErrorKind, Event, Protocol, Put};
 use haul::{SourceState, Unfinished, Uploader};
 
 use crate::world::{PATIENCE, Server, World, content};
 
 /// Three lanes, the last one short.
-const LEN: usize = (9 << 20) + 77;
+pub(crate) const LEN: usize = (9 << 20) + 77;
 
 /// What a commit weighs: a list of receipts.
 const COMMIT_LEN_MAX: u64 = 4096;
 
-fn uploader(server: &Server, world: &World, protocol: Protocol) -> Uploader {
+pub(crate) fn uploader(server: &Server, world: &World, protocol: Protocol) -> Uploader {
     let keys = server.server.credentials();
     Uploader::builder()
         .credentials(keys.access_key.as_str(), keys.secret_key.expose())
@@ -34,7 +34,7 @@ fn uploader(server: &Server, world: &World, protocol: Protocol) -> Uploader {
 }
 
 /// Waits until `is_so`, as long as patience lasts.
-async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     let waiting = async {
         while !is_so().await {
             tokio::task::yield_now().await;
@@ -45,7 +45,7 @@ async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
 }
 
 /// What `uploader` has unfinished, once nothing is under way any more.
-async fn unfinished(uploader: &Uploader) -> Vec<Unfinished> {
+pub(crate) async fn unfinished(uploader: &Uploader) -> Vec<Unfinished> {
     let is_quiet = async || {
         let left = uploader.unfinished().await.unwrap();
         left.iter().all(|upload| !upload.is_held)
@@ -55,7 +55,7 @@ async fn unfinished(uploader: &Uploader) -> Vec<Unfinished> {
 }
 
 /// Runs `put` until two answers are held and something is safe, then drops it.
-async fn drop_half_way(server: &Server, put: Put) {
+pub(crate) async fn drop_half_way(server: &Server, put: Put) {
     let faults = server.server.faults();
     let watched = watched(put);
     let is_half_way =
@@ -77,7 +77,7 @@ enum How {
 }
 
 /// Holds all but the first answers, so that something is safe and something is in flight.
-const HOLD: &str = "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 3\nhold = \"h\"\n\
+pub(crate) const HOLD: &str = "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 3\nhold = \"h\"\n\
                     [[fault]]\noperation = \"part\"\nnth = [2, 3]\nhold = \"h\"";
 
 /// Dropped half-way, the job comes back with its file elsewhere: by its own name, or gone on with by the
@@ -173,7 +173,8 @@ fn what_was_said_is_said_again() {
     // The variables' length, what is said on resuming, the type and the metadata that are stored; none
     // where it is refused.
     type Say = fn(Put) -> Put;
-    let rows: [(&str, Say, Option<(&str, &str)>); 4] = [
+    type Row<'a> = (&'a str, Say, Option<(&'a str, &'a str)>);
+    let rows: [Row<'_>; 4] = [
         ("1", |put| put, Some(("text/x-job", "red"))),
         (
             "1",
@@ -419,110 +420,6 @@ fn a_shutdown_in_odd_moments() {
         drop(second.put_file("b", "k", &file).into_future());
         assert_eq!(second.shutdown(PATIENCE).await, []);
     });
-}
-
-/// How an upload id is lost.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Lost {
-    Aborted,
-    StartedOver,
-    /// Nothing remembers an upload of bytes in memory.
-    InMemory,
-}
-
-/// How it is given back.
-#[derive(Clone, Copy, Debug)]
-enum Back {
-    NextUpload,
-    Listing,
-    Program,
-}
-
-/// The first abort is refused.
-const REFUSE: &str = "[[fault]]\noperation = \"abort\"\nnth = 1\nanswer = { status = 503 }\n";
-
-/// An upload id that cannot be given back is remembered, and given back beside the next upload, by the
-/// listing of uploads, or by the program.
-#[test]
-fn orphans_are_given_back() {
-    for (lost, back) in [
-        (Lost::Aborted, Back::NextUpload),
-        (Lost::Aborted, Back::Listing),
-        (Lost::Aborted, Back::Program),
-        (Lost::StartedOver, Back::NextUpload),
-        (Lost::InMemory, Back::NextUpload),
-    ] {
-        let story = format!("{lost:?} {back:?}");
-        let refused = u64::from(lost != Lost::InMemory);
-        let server = match lost {
-            Lost::InMemory => Server::with(HOLD),
-            _ => Server::with(&format!("{REFUSE}{HOLD}")),
-        };
-        let world = World::beside(&server);
-        let state = world.path("state");
-        let world = world.set("HAUL_STATE_DIR", state.to_str().unwrap());
-        let orphans = || std::fs::read_dir(state.join("orphans")).map_or(0, Iterator::count);
-        let aborts = || server.server.requests().of(Operation::Abort).requests;
-        server.runtime.block_on(lose(&server, &world, lost));
-        server
-            .runtime
-            .block_on(until("it is remembered", async || orphans() == 1));
-        assert_eq!(aborts(), refused, "{story}");
-        let next = uploader(&server, &world, Protocol::V2);
-        match back {
-            Back::NextUpload => {
-                let put = next.put_data("b", "next", "hello");
-                server.runtime.block_on(put.into_future()).unwrap();
-            }
-            Back::Listing => {
-                let left = server.runtime.block_on(next.unfinished()).unwrap();
-                assert_eq!(left, []);
-            }
-            Back::Program => clean(&world),
-        }
-        assert_eq!((orphans(), aborts()), (0, refused + 1), "{story}");
-    }
-}
-
-/// Begins a v2 upload and loses its upload id; the service does not take it back.
-async fn lose(server: &Server, world: &World, lost: Lost) {
-    let file = world.file("f", &content(LEN));
-    let first = uploader(server, world, Protocol::V2);
-    let put = match lost {
-        Lost::InMemory => first.put_data("b", "k", content(LEN)),
-        _ => first.put_file("b", "k", &file),
-    };
-    drop_half_way(server, put).await;
-    let left = unfinished(&first).await;
-    match lost {
-        Lost::Aborted => {
-            let aborted = first.abort(left[0].id.clone().unwrap()).await;
-            assert_eq!(aborted.unwrap(), Aborted::Later);
-        }
-        Lost::InMemory => {}
-        Lost::StartedOver => {
-            // A part that the list has as well is refused for ever: everything goes again, once.
-            let refused = "[[fault]]\noperation = \"complete\"\nanswer = { status = 400 }";
-            let plan = format!("{REFUSE}{refused}").parse().unwrap();
-            server.server.faults().replace(plan).unwrap();
-            first.put_file("b", "k", &file).await.unwrap_err();
-        }
-    }
-}
-
-/// The program tells of the orphan, and gives it back.
-#[track_caller]
-fn clean(world: &World) {
-    let listed = world.run(&["uploads"]);
-    listed.expect(0, &["1 upload ids wait", "haul uploads clean"]);
-    let cleaned = world.run(&["uploads", "clean", "--json"]);
-    let cleaned = cleaned.expect(0, &[]).last_json();
-    assert_eq!(
-        (&cleaned["given_back"], &cleaned["left"]),
-        (&1.into(), &0.into())
-    );
-    let again = world.run(&["uploads", "clean"]);
-    again.expect(0, &["nothing to clean"]);
 }
 
 /// Whoever listens panics, at one event or another: he is told no more, and the upload is done.

@@ -14,6 +14,7 @@ mod library;
 mod life;
 mod local;
 mod offline;
+mod orphans;
 mod secrets;
 mod serve;
 mod streams;
