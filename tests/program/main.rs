@@ -15,6 +15,7 @@ mod local;
 mod offline;
 mod secrets;
 mod serve;
+mod shutdown;
 mod told;
 #[cfg(unix)]
 mod uploads;
