@@ -345,9 +345,9 @@ async fn lose(server: &Server, world: &World, lost: Lost) {
         _ => first.put_file("b", "k", &file),
     };
     drop_half_way(server, put).await;
-    let left = unfinished(&first).await;
     match lost {
         Lost::Aborted => {
+            let left = unfinished(&first).await;
             let aborted = first.abort(left[0].id.clone().unwrap()).await;
             assert_eq!(aborted.unwrap(), Aborted::Later);
         }
