@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::engine::begin::Begin;
 use crate::engine::event::{AttemptId, Effect, Moment, Notice, Outcome};
 use crate::engine::{Engine, Phase, Work};
-use crate::model::{Failure, FailureKind};
+use crate::model::{Failure, FailureKind, Stage};
 
 /// How often an upload may start over with all lanes. Once is an accident of the service; more would
 /// be a loop that sends the file for ever.
@@ -109,9 +109,6 @@ impl Engine {
         }
         let (outcome, until) = (outcome.clone(), *until);
         let is_stopped = outcome == Outcome::Stopped;
-        if is_stopped {
-            self.leave_queues();
-        }
         let counts = |work: &Work| work.is_segment() || (is_stopped && work.is_commit());
         let in_flight = self.attempts.values().any(counts);
         if in_flight && now < until {
@@ -125,12 +122,14 @@ impl Engine {
         }
     }
 
-    /// Segments that still wait for their turn have not begun: they need not begin any more.
-    fn leave_queues(&mut self) {
-        let queues = |work: &Work| work.is_segment() && work.watch.is_waiting();
-        let queuing = self.attempts.iter().filter(|(_, work)| queues(work));
-        let queuing: Vec<AttemptId> = queuing.map(|(id, _)| *id).collect();
-        for attempt in queuing {
+    /// A segment that is seen to wait for its turn after a stop has not begun: it need not begin any
+    /// more. What was seen before the stop is too old to tell.
+    pub(crate) fn leave_queue(&mut self, attempt: AttemptId, stage: Stage) {
+        let is_stopped = matches!(self.ending, Some((Outcome::Stopped, _)));
+        if !is_stopped || stage != Stage::Waiting {
+            return;
+        }
+        if self.attempts.get(&attempt).is_some_and(Work::is_segment) {
             self.attempts.remove(&attempt);
             self.effects.push_back(Effect::Cancel { attempt });
         }

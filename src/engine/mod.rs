@@ -310,7 +310,10 @@ impl Engine {
             } => {
                 self.failed(now, attempt, failure);
             }
-            Event::Pulse { attempt, pulse } => self.pulse(now, attempt, pulse),
+            Event::Pulse { attempt, pulse } => {
+                self.leave_queue(attempt, pulse.stage);
+                self.pulse(now, attempt, pulse);
+            }
             Event::Probed { attempt } => self.probed(now, attempt),
             Event::Window { lanes } => self.limits.window = lanes.max(1),
             Event::Heard(lesson) => self.heard(now, lesson),

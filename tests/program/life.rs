@@ -1,17 +1,14 @@
-//! The library in a service that is redeployed: uploads with names of their own, a shutdown, and what
-//! is left of both.
+//! The library in a service: uploads with names of their own, and what is left of uploads.
 
 use std::future::{Future, IntoFuture};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use futures_util::future::join_all;
-use haul::devserver::FaultPlan;
+use haul::devserver::{FaultPlan, Operation};
 use haul::kodo::Etag;
-use haul::{Done, Error, ErrorKind, Event, Protocol, Put};
+use haul::{Aborted, Done, Error, ErrorKind, Event, Protocol, Put};
 use haul::{SourceState, Unfinished, Uploader};
 
 use crate::world::{PATIENCE, Server, World, content};
@@ -20,7 +17,7 @@ use crate::world::{PATIENCE, Server, World, content};
 pub(crate) const LEN: usize = (9 << 20) + 77;
 
 /// What a commit weighs: a list of receipts.
-const COMMIT_LEN_MAX: u64 = 4096;
+pub(crate) const COMMIT_LEN_MAX: u64 = 4096;
 
 pub(crate) fn uploader(server: &Server, world: &World, protocol: Protocol) -> Uploader {
     let keys = server.server.credentials();
@@ -55,7 +52,7 @@ pub(crate) async fn unfinished(uploader: &Uploader) -> Vec<Unfinished> {
 }
 
 /// Runs `put` until two answers are held and something is safe, then drops it.
-pub(crate) async fn drop_half_way(server: &Server, put: Put) {
+async fn drop_half_way(server: &Server, put: Put) {
     let faults = server.server.faults();
     let watched = watched(put);
     let is_half_way =
@@ -77,7 +74,7 @@ enum How {
 }
 
 /// Holds all but the first answers, so that something is safe and something is in flight.
-pub(crate) const HOLD: &str = "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 3\nhold = \"h\"\n\
+const HOLD: &str = "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 3\nhold = \"h\"\n\
                     [[fault]]\noperation = \"part\"\nnth = [2, 3]\nhold = \"h\"";
 
 /// Dropped half-way, the job comes back with its file elsewhere: by its own name, or gone on with by the
@@ -172,8 +169,7 @@ fn what_was_said_is_said_again() {
     let long = "x".repeat(6000);
     // The variables' length, what is said on resuming, the type and the metadata that are stored; none
     // where it is refused.
-    type Say = fn(Put) -> Put;
-    type Row<'a> = (&'a str, Say, Option<(&'a str, &'a str)>);
+    type Row<'a> = (&'a str, fn(Put) -> Put, Option<(&'a str, &'a str)>);
     let rows: [Row<'_>; 4] = [
         ("1", |put| put, Some(("text/x-job", "red"))),
         (
@@ -258,12 +254,12 @@ fn wrong_names() {
 }
 
 /// An upload under way, and how far it has told that it is safe.
-struct Watched {
-    upload: Pin<Box<dyn Future<Output = Result<Done, Error>> + Send>>,
-    safe_bytes: Arc<AtomicU64>,
+pub(crate) struct Watched {
+    pub(crate) upload: Pin<Box<dyn Future<Output = Result<Done, Error>> + Send>>,
+    pub(crate) safe_bytes: Arc<AtomicU64>,
 }
 
-fn watched(put: Put) -> Watched {
+pub(crate) fn watched(put: Put) -> Watched {
     let safe_bytes = Arc::new(AtomicU64::new(0));
     let told = Arc::clone(&safe_bytes);
     let put = put.on_event(move |event| {
@@ -277,149 +273,108 @@ fn watched(put: Put) -> Watched {
     }
 }
 
-/// Five uploads are under way when the service is redeployed: what is in flight is acknowledged, nothing
-/// more is begun; the next process lists them and goes on with each, and nothing acknowledged is sent
-/// again.
+/// How an upload id is lost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lost {
+    Aborted,
+    StartedOver,
+    /// Nothing remembers an upload of bytes in memory.
+    InMemory,
+}
+
+/// How it is given back.
+#[derive(Clone, Copy, Debug)]
+enum Back {
+    NextUpload,
+    Listing,
+    Program,
+}
+
+/// The first abort is refused.
+const REFUSE: &str = "[[fault]]\noperation = \"abort\"\nnth = 1\nanswer = { status = 503 }\n";
+
+/// An upload id that cannot be given back is remembered, and given back beside the next upload, by the
+/// listing of uploads, or by the program.
 #[test]
-fn a_shutdown_in_the_middle_of_five() {
-    for protocol in [Protocol::V1, Protocol::V2] {
-        let server = Server::new();
-        let world = World::new();
-        server.runtime.block_on(async {
-            let first = uploader(&server, &world, protocol);
-            first.set_limit_rate(Some(12 << 20)).unwrap();
-            let begin = |number: usize| {
-                let content: Vec<u8> = content(LEN)
-                    .iter()
-                    .map(|byte| byte ^ number as u8)
-                    .collect();
-                let file = world.file(&format!("f{number}"), &content);
-                watched(first.put_file("b", format!("k{number}"), file))
-            };
-            let uploads: Vec<Watched> = (0..5).map(begin).collect();
-            let told: Vec<_> = uploads
-                .iter()
-                .map(|it| Arc::clone(&it.safe_bytes))
-                .collect();
-            let all = tokio::spawn(join_all(uploads.into_iter().map(|it| it.upload)));
-            let under_way = async || told.iter().all(|it| it.load(Ordering::Relaxed) > 0);
-            until("each has something safe", under_way).await;
-            let left = first.clone().shutdown(PATIENCE).await;
-            let ended = all.await.unwrap();
-            let sent = server.body_bytes();
-            let refused = first.put_data("b", "late", "x").await.unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::ShutDown, "{refused}");
-            assert_eq!(first.shutdown(PATIENCE).await, left);
-
-            let safe_bytes: u64 = left.iter().map(|upload| upload.safe_bytes).sum();
-            // Everything that went out was acknowledged, and everything acknowledged is safe.
-            let done = ended.iter().filter(|it| it.is_ok()).count();
-            assert_eq!(left.len() + done, 5, "{protocol:?}: {left:?} {ended:?}");
-            assert!(
-                !left.is_empty(),
-                "{protocol:?}: the limit lets nobody finish before"
-            );
-            let whole = done as u64 * LEN as u64;
-            let slack = done as u64 * COMMIT_LEN_MAX;
-            assert!(
-                sent - whole - safe_bytes <= slack,
-                "{protocol:?}: {sent} {safe_bytes}"
-            );
-            for error in ended.into_iter().filter_map(Result::err) {
-                assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
-                assert!(left.iter().any(|it| it.safe_bytes == error.safe_bytes()));
+fn orphans_are_given_back() {
+    for (lost, back) in [
+        (Lost::Aborted, Back::NextUpload),
+        (Lost::Aborted, Back::Listing),
+        (Lost::Aborted, Back::Program),
+        (Lost::StartedOver, Back::NextUpload),
+        (Lost::InMemory, Back::NextUpload),
+    ] {
+        let story = format!("{lost:?} {back:?}");
+        let refused = u64::from(lost != Lost::InMemory);
+        let server = match lost {
+            Lost::InMemory => Server::with(HOLD),
+            _ => Server::with(&format!("{REFUSE}{HOLD}")),
+        };
+        let world = World::beside(&server);
+        let state = world.path("state");
+        let world = world.set("HAUL_STATE_DIR", state.to_str().unwrap());
+        let orphans = || std::fs::read_dir(state.join("orphans")).map_or(0, Iterator::count);
+        let aborts = || server.server.requests().of(Operation::Abort).requests;
+        server.runtime.block_on(lose(&server, &world, lost));
+        server
+            .runtime
+            .block_on(until("it is remembered", async || orphans() == 1));
+        assert_eq!(aborts(), refused, "{story}");
+        let next = uploader(&server, &world, Protocol::V2);
+        match back {
+            Back::NextUpload => {
+                let put = next.put_data("b", "next", "hello");
+                server.runtime.block_on(put.into_future()).unwrap();
             }
-
-            let second = uploader(&server, &world, protocol);
-            let left = by_key(left);
-            assert_eq!(by_key(unfinished(&second).await), left, "{protocol:?}");
-            let goes_on = left
-                .iter()
-                .map(|it| second.resume(it.id.clone().unwrap()).into_future());
-            for (upload, done) in left.iter().zip(join_all(goes_on).await) {
-                let done = done.unwrap();
-                assert_eq!(done.resumed_bytes, upload.safe_bytes, "{protocol:?}");
-                assert_eq!(done.key, upload.key, "{protocol:?}");
+            Back::Listing => {
+                let left = server.runtime.block_on(next.unfinished()).unwrap();
+                assert_eq!(left, []);
             }
-            let rest = 5 * LEN as u64 - whole - safe_bytes;
-            let went = server.body_bytes() - sent;
-            assert!(
-                went <= rest + 5 * COMMIT_LEN_MAX,
-                "{protocol:?}: {went} of {rest}"
-            );
-            assert_eq!(second.unfinished().await.unwrap(), []);
-        });
+            Back::Program => clean(&world),
+        }
+        assert_eq!((orphans(), aborts()), (0, refused + 1), "{story}");
     }
 }
 
-/// What came to a listing in the same second has no order.
-fn by_key(mut uploads: Vec<Unfinished>) -> Vec<Unfinished> {
-    uploads.sort_by(|one, other| one.key.cmp(&other.key));
-    uploads
+/// Begins a v2 upload and loses its upload id; the service does not take it back.
+async fn lose(server: &Server, world: &World, lost: Lost) {
+    let file = world.file("f", &content(LEN));
+    let first = uploader(server, world, Protocol::V2);
+    let put = match lost {
+        Lost::InMemory => first.put_data("b", "k", content(LEN)),
+        _ => first.put_file("b", "k", &file),
+    };
+    drop_half_way(server, put).await;
+    match lost {
+        Lost::Aborted => {
+            let left = unfinished(&first).await;
+            let aborted = first.abort(left[0].id.clone().unwrap()).await;
+            assert_eq!(aborted.unwrap(), Aborted::Later);
+        }
+        Lost::InMemory => {}
+        Lost::StartedOver => {
+            // A part that the list has as well is refused for ever: everything goes again, once.
+            let refused = "[[fault]]\noperation = \"complete\"\nanswer = { status = 400 }";
+            let plan = format!("{REFUSE}{refused}").parse().unwrap();
+            server.server.faults().replace(plan).unwrap();
+            first.put_file("b", "k", &file).await.unwrap_err();
+        }
+    }
 }
 
-/// Uploads that a shutdown meets in odd moments: what it tells of them, and how they end.
-#[test]
-fn a_shutdown_in_odd_moments() {
-    // A commit's answer is on its way: it is waited for.
-    let server = Server::with("[[fault]]\noperation = \"mkfile\"\nhold = \"h\"");
-    let world = World::new();
-    let file = world.file("f", &content(LEN));
-    server.runtime.block_on(async {
-        let first = uploader(&server, &world, Protocol::V1);
-        let upload = tokio::spawn(first.put_file("b", "k", &file).into_future());
-        server.server.faults().until_held("h").await;
-        let (left, ()) = tokio::join!(first.shutdown(PATIENCE), async {
-            server.server.faults().release("h");
-        });
-        assert_eq!(left, []);
-        assert_eq!(upload.await.unwrap().unwrap().size, LEN as u64);
-    });
-
-    // Bytes in memory: named, and not remembered. And an upload that nobody polls any more.
-    let server =
-        Server::with("[[fault]]\noperation = [\"mkblk\", \"form\"]\nfrom = 2\nhold = \"h\"");
-    server.runtime.block_on(async {
-        let first = uploader(&server, &world, Protocol::V1);
-        let in_memory = tokio::spawn(first.put_data("b", "data", content(LEN)).into_future());
-        until("the first lane is held", async || {
-            server.server.faults().held("h") > 0
-        })
-        .await;
-        let mut still = watched(first.put_file("b", "still", &file).resume_id("job"));
-        let held = until("its lanes are held", async || {
-            server.server.faults().held("h") > 3
-        });
-        tokio::select! {
-            ended = &mut still.upload => panic!("it ended: {ended:?}"),
-            () = held => {}
-        }
-        let left = first.shutdown(Duration::from_millis(500)).await;
-        let told: Vec<_> = left
-            .iter()
-            .map(|it| {
-                (
-                    it.key.as_deref().unwrap(),
-                    it.resume_id.as_deref(),
-                    it.source.is_some(),
-                )
-            })
-            .collect();
-        assert_eq!(told, [("data", None, false), ("still", Some("job"), true)]);
-        assert_eq!((&left[0].id, left[0].size), (&None, LEN as u64));
-        assert!(!left[0].is_held && left[1].is_held, "{left:?}");
-        let error = in_memory.await.unwrap().unwrap_err();
-        assert_eq!(
-            (error.kind(), error.safe_bytes()),
-            (ErrorKind::Interrupted, 0)
-        );
-        let error = still.upload.await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
-        // Dropped futures are nobody's: there is nothing to wait for.
-        let second = uploader(&server, &world, Protocol::V1);
-        drop(second.put_file("b", "k", &file).into_future());
-        assert_eq!(second.shutdown(PATIENCE).await, []);
-    });
+/// The program tells of the orphan, and gives it back.
+#[track_caller]
+fn clean(world: &World) {
+    let listed = world.run(&["uploads"]);
+    listed.expect(0, &["1 upload ids wait", "haul uploads clean"]);
+    let cleaned = world.run(&["uploads", "clean", "--json"]);
+    let cleaned = cleaned.expect(0, &[]).last_json();
+    assert_eq!(
+        (&cleaned["given_back"], &cleaned["left"]),
+        (&1.into(), &0.into())
+    );
+    let again = world.run(&["uploads", "clean"]);
+    again.expect(0, &["nothing to clean"]);
 }
 
 /// Whoever listens panics, at one event or another: he is told no more, and the upload is done.

@@ -14,9 +14,9 @@ mod library;
 mod life;
 mod local;
 mod offline;
-mod orphans;
 mod secrets;
 mod serve;
+mod shutdown;
 mod streams;
 mod told;
 #[cfg(unix)]

@@ -275,13 +275,18 @@ fn a_stop_leaves_the_queue() {
             _ => {}
         }
     }
-    for (attempt, stage) in sends.iter().zip([Stage::Waiting, Stage::Sending]) {
-        let pulse = Pulse::new(stage, 0);
-        let attempt = *attempt;
-        engine.handle(Moment::default(), Event::Pulse { attempt, pulse });
-    }
     let drain = Duration::from_secs(5);
+    let see = |engine: &mut Engine| {
+        for (attempt, stage) in sends.iter().zip([Stage::Waiting, Stage::Sending]) {
+            let (attempt, pulse) = (*attempt, Pulse::new(stage, 0));
+            engine.handle(Moment::default(), Event::Pulse { attempt, pulse });
+        }
+    };
+    // What was seen before may have begun since.
+    see(&mut engine);
     engine.handle(Moment::default(), Event::Stop { drain });
+    assert_eq!(engine.poll_effect(), None);
+    see(&mut engine);
     let effects: Vec<Effect> = std::iter::from_fn(|| engine.poll_effect()).collect();
     let attempt = sends[0];
     assert_eq!(effects, [Effect::Cancel { attempt }]);
