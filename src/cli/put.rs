@@ -76,7 +76,8 @@ pub(crate) async fn put(
     match result {
         Ok(done) => report(&done, terminal),
         Err(error) if error.kind() == ErrorKind::Interrupted => {
-            let again = match is_stdin(&arguments.file) {
+            let is_lost = is_stdin(&arguments.file) && config.spool_dir.is_none();
+            let again = match is_lost {
                 true => "run the same line again; it begins anew",
                 false => "run the same line again to go on",
             };
