@@ -284,32 +284,24 @@ impl Engine {
                 upload_id,
                 expires,
                 ..
-            } => {
-                self.initiated(now, attempt, upload_id, expires);
-            }
+            } => self.initiated(now, attempt, upload_id, expires),
             Event::Sent {
                 attempt,
                 receipt,
                 digest,
                 ..
-            } => {
-                self.sent(now, attempt, receipt, digest);
-            }
+            } => self.sent(now, attempt, receipt, digest),
             Event::Listed {
                 attempt,
                 lanes,
                 next,
                 ..
-            } => {
-                self.listed(now, attempt, &lanes, next);
-            }
+            } => self.listed(now, attempt, &lanes, next),
             Event::Committed { attempt } => self.committed(attempt),
             Event::Stated { attempt, found } => self.stated(now, attempt, found),
             Event::Failed {
                 attempt, failure, ..
-            } => {
-                self.failed(now, attempt, failure);
-            }
+            } => self.failed(now, attempt, failure),
             Event::Pulse { attempt, pulse } => {
                 self.leave_queue(attempt, pulse.stage);
                 self.pulse(now, attempt, pulse);
