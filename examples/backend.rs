@@ -1,4 +1,4 @@
-//! A web service that stores what browsers send it in Kodo, without a file in between.
+//! A web service that stores what browsers send it in Kodo, without a file in between (unless asked to).
 //!
 //! ```sh
 //! cargo run --example backend        # no account: with a dev server inside
@@ -51,8 +51,7 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 const UPLOADS_MAX: u32 = 256;
 
 /// A block (4 MiB) for each of them: with less, slow browsers would keep memory that fast ones wait
-/// for. It is a limit: an upload takes what has come and is not stored yet. What was once needed mostly
-/// stays with the process, for the next.
+/// for. It is a limit; what was once needed stays with the process, for the next.
 const STREAM_MEMORY: u64 = UPLOADS_MAX as u64 * (4 << 20);
 
 /// Largest file, unless `BACKEND_FILE_MAX` says otherwise: what one stranger may cost.
@@ -141,10 +140,12 @@ async fn storage() -> Result<(Uploader, Option<DevServer>), Failed> {
     let mut builder = Uploader::builder()
         .stream_memory(STREAM_MEMORY)
         .retry_budget(RETRY_BUDGET);
-    // Of uploads that can go on after a crash, this is the memory. (A stream cannot: its browser has the
-    // bytes, and must send them again.)
+    // With both, files outlive a crash: they are written to the disk before they are sent.
     if let Ok(dir) = var("BACKEND_STATE_DIR") {
         builder = builder.state_dir(dir);
+    }
+    if let Ok(dir) = var("BACKEND_SPOOL_DIR") {
+        builder = builder.spool_dir(dir);
     }
     if let Ok(access_key) = var("HAUL_ACCESS_KEY") {
         let mut builder = builder.credentials(access_key, var("HAUL_SECRET_KEY")?);

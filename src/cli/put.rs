@@ -74,9 +74,13 @@ pub(crate) async fn put(
     };
     progress.clear();
     match result {
-        Ok(done) => report(&done, terminal),
+        Ok(done) => {
+            note_nothing(&done, arguments, &progress);
+            report(&done, terminal)
+        }
         Err(error) if error.kind() == ErrorKind::Interrupted => {
-            let again = match is_stdin(&arguments.file) {
+            let is_lost = is_stdin(&arguments.file) && config.spool_dir.is_none();
+            let again = match is_lost {
                 true => "run the same line again; it begins anew",
                 false => "run the same line again to go on",
             };
@@ -116,6 +120,14 @@ fn request(arguments: &PutArgs, uploader: &Uploader, bucket: &str, key: Option<&
         upload = upload.var(name, value);
     }
     upload
+}
+
+/// Says so when nothing came on standard input: whatever should have supplied it may have failed without
+/// a word.
+fn note_nothing(done: &Done, arguments: &PutArgs, progress: &Progress) {
+    if done.size == 0 && is_stdin(&arguments.file) && arguments.size.is_none() {
+        progress.say("note: standard input was empty, and so is the object");
+    }
 }
 
 /// One line on stdout: the last one of the file.

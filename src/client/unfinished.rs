@@ -156,6 +156,8 @@ impl Uploader {
     /// a put policy or a token said is not remembered. Where names and values came to more than
     /// 5 KiB they are not either, and must be given again, else it fails with [`ErrorKind::Usage`].
     ///
+    /// A token provider is asked once more than by another upload: whose uploads these are.
+    ///
     /// Fails with [`ErrorKind::Usage`] where this uploader's service and access key have no such upload,
     /// with [`ErrorKind::Held`] while it is under way, with [`ErrorKind::Source`] when the file is gone, and
     /// like any upload. A file that has other bytes by now is uploaded as it is now: what was stored is

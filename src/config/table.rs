@@ -162,6 +162,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        name: "spool_dir",
+        help: "Where standard input is written before it is sent, so that the same input can go on after \
+               a crash; without it, it goes from memory and begins anew",
+        value_name: "DIR",
+        kind: Kind::Path,
+        ..PLAIN
+    },
+    Setting {
         name: "protocol",
         help: "How large files travel: v1 (blocks), v2 (parts), or what is right for the upload",
         kind: Kind::Word(&["auto", "v1", "v2"]),

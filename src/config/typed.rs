@@ -28,6 +28,8 @@ pub(crate) struct Config {
     ca_file: Option<PathBuf>,
     tls_min_version: TlsVersion,
     state_dir: Option<PathBuf>,
+    /// Where standard input is written first.
+    pub(crate) spool_dir: Option<PathBuf>,
     pub(crate) protocol: Protocol,
     /// None: auto.
     pub(crate) threshold: Option<u64>,
@@ -72,6 +74,7 @@ impl Config {
             state_dir: text("state_dir")
                 .map(PathBuf::from)
                 .or_else(|| environment.state_dir()),
+            spool_dir: text("spool_dir").map(PathBuf::from),
             protocol: match text("protocol") {
                 Some("v1") => Protocol::V1,
                 Some("v2") => Protocol::V2,
@@ -163,6 +166,9 @@ impl Config {
         }
         if let Some(state_dir) = &self.state_dir {
             builder = builder.state_dir(state_dir);
+        }
+        if let Some(spool_dir) = &self.spool_dir {
+            builder = builder.spool_dir(spool_dir);
         }
         if self.wait_online {
             builder = builder.wait_online();

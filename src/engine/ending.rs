@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::engine::begin::Begin;
-use crate::engine::event::{Effect, Moment, Notice, Outcome};
+use crate::engine::event::{AttemptId, Effect, Moment, Notice, Outcome};
 use crate::engine::{Engine, Phase, Work};
-use crate::model::{Failure, FailureKind};
+use crate::model::{Failure, FailureKind, Stage};
 
 /// How often an upload may start over with all lanes. Once is an accident of the service; more would
 /// be a loop that sends the file for ever.
@@ -103,18 +103,35 @@ impl Engine {
         let Some((outcome, until)) = &self.ending else {
             return;
         };
-        let is_stopped = *outcome == Outcome::Stopped;
-        let counts = |work: &Work| work.is_segment() || (is_stopped && work.is_commit());
-        let in_flight = self.attempts.values().any(counts);
-        if in_flight && now < *until {
+        if matches!(self.phase, Phase::Finished) {
+            // A commit in flight has ended it before.
             return;
         }
-        let outcome = outcome.clone();
+        let (outcome, until) = (outcome.clone(), *until);
+        let is_stopped = outcome == Outcome::Stopped;
+        let counts = |work: &Work| work.is_segment() || (is_stopped && work.is_commit());
+        let in_flight = self.attempts.values().any(counts);
+        if in_flight && now < until {
+            return;
+        }
         for attempt in std::mem::take(&mut self.attempts).into_keys() {
             self.effects.push_back(Effect::Cancel { attempt });
         }
         if self.recording.is_empty() {
             self.finish(outcome);
+        }
+    }
+
+    /// A segment that is seen to wait for its turn after a stop has not begun: it need not begin any
+    /// more. What was seen before the stop is too old to tell.
+    pub(crate) fn leave_queue(&mut self, attempt: AttemptId, stage: Stage) {
+        let is_stopped = matches!(self.ending, Some((Outcome::Stopped, _)));
+        if !is_stopped || stage != Stage::Waiting {
+            return;
+        }
+        if self.attempts.get(&attempt).is_some_and(Work::is_segment) {
+            self.attempts.remove(&attempt);
+            self.effects.push_back(Effect::Cancel { attempt });
         }
     }
 

@@ -284,33 +284,28 @@ impl Engine {
                 upload_id,
                 expires,
                 ..
-            } => {
-                self.initiated(now, attempt, upload_id, expires);
-            }
+            } => self.initiated(now, attempt, upload_id, expires),
             Event::Sent {
                 attempt,
                 receipt,
                 digest,
                 ..
-            } => {
-                self.sent(now, attempt, receipt, digest);
-            }
+            } => self.sent(now, attempt, receipt, digest),
             Event::Listed {
                 attempt,
                 lanes,
                 next,
                 ..
-            } => {
-                self.listed(now, attempt, &lanes, next);
-            }
+            } => self.listed(now, attempt, &lanes, next),
             Event::Committed { attempt } => self.committed(attempt),
             Event::Stated { attempt, found } => self.stated(now, attempt, found),
             Event::Failed {
                 attempt, failure, ..
-            } => {
-                self.failed(now, attempt, failure);
+            } => self.failed(now, attempt, failure),
+            Event::Pulse { attempt, pulse } => {
+                self.leave_queue(attempt, pulse.stage);
+                self.pulse(now, attempt, pulse);
             }
-            Event::Pulse { attempt, pulse } => self.pulse(now, attempt, pulse),
             Event::Probed { attempt } => self.probed(now, attempt),
             Event::Window { lanes } => self.limits.window = lanes.max(1),
             Event::Heard(lesson) => self.heard(now, lesson),
@@ -493,9 +488,7 @@ impl Engine {
             || matches!(self.phase, Phase::Looking | Phase::Finished)
             || self.rechecking.is_some()
             || self.is_fetching();
-        assert!(
-            busy || self.next_wakeup().is_some(),
-            "nothing would ever wake the engine ({now:?})"
-        );
+        let wakes = busy || self.next_wakeup().is_some();
+        assert!(wakes, "nothing would ever wake the engine ({now:?})");
     }
 }

@@ -198,10 +198,10 @@ mod tests {
         drop(writing);
         assert_eq!(names(&dir), BTreeSet::from(["a.spool".to_owned()]));
 
-        fs::File::create_new(dir.join("c-0.part")).unwrap();
-        fs::File::create_new(dir.join("d.spool")).unwrap();
-        fs::File::create_new(dir.join("e.spool")).unwrap();
-        fs::File::create_new(dir.join("somebody's")).unwrap();
+        File::create_new(dir.join("c-0.part")).unwrap();
+        File::create_new(dir.join("d.spool")).unwrap();
+        File::create_new(dir.join("e.spool")).unwrap();
+        File::create_new(dir.join("somebody's")).unwrap();
         sweep(&dir, |path| path.ends_with("e.spool"));
         let left = ["a.spool", "e.spool", "somebody's"].map(str::to_owned);
         assert_eq!(names(&dir), BTreeSet::from(left));

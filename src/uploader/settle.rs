@@ -68,11 +68,9 @@ pub(crate) async fn settle(
     tally: &Tally,
 ) -> Result<Outcome, Unfinished> {
     let meter = Arc::clone(&executor.meter);
-    let size = executor.source.source().len();
-    let changed = executor
-        .source
-        .source()
-        .changed("it has other bytes than were sent");
+    let source = executor.source.source();
+    let (size, all) = (source.len(), source.expected_len());
+    let changed = source.changed("it has other bytes than were sent");
     let can_go_on = executor.recorder.is_kept();
     // Without a record the next run sends everything again, whatever the service has.
     let safe_bytes = if can_go_on { engine.safe_bytes() } else { 0 };
@@ -116,7 +114,7 @@ pub(crate) async fn settle(
         (event::Outcome::Done, Err(bug)) => bug,
         (ended, _) => {
             let next = if doubt.is_empty() { next } else { &doubt };
-            let error = error(ended, changed, next, safe_bytes, size).safe(safe_bytes);
+            let error = error(ended, changed, next, safe_bytes, all).safe(safe_bytes);
             let run = tally.run(size, error.failure());
             error.of_run(run)
         }
@@ -144,13 +142,20 @@ fn lane_hashes(layout: Layout, lanes: Option<Vec<(u64, Etag)>>, hash: Etag) -> V
 }
 
 /// What an upload without success comes to.
-fn error(ended: event::Outcome, changed: Failure, next: &str, safe_bytes: u64, size: u64) -> Error {
+fn error(
+    ended: event::Outcome,
+    changed: Failure,
+    next: &str,
+    safe_bytes: u64,
+    all: Option<u64>,
+) -> Error {
     const DOING: &str = "finish the upload";
     match ended {
         event::Outcome::Done => Error::bug("a success is no error"),
         event::Outcome::CallbackFailed(failure) => Error::from_failure(DOING, failure),
         event::Outcome::Stopped => {
-            let what = format!("stopped with {safe_bytes} of {size} bytes safe");
+            let all = all.map_or_else(String::new, |all| format!(" of {all}"));
+            let what = format!("stopped with {safe_bytes}{all} bytes safe");
             Error::new(ErrorKind::Interrupted, what).next(next)
         }
         event::Outcome::SourceChanged => Error::from_failure(DOING, changed),

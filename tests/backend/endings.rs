@@ -94,6 +94,49 @@ fn goes_on() {
     assert_eq!(stat(&server, "left"), Ok(content::etag(&bytes)));
 }
 
+/// Killed while files of browsers are on their way, with a spool directory: the next process brings them
+/// all home, and sends nothing again that was acknowledged.
+#[test]
+fn killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [state, spool] = ["state", "spool"].map(|name| folder.path().join(name));
+    let [state, spool] = [&state, &spool].map(|path| path.to_str().expect("a plain path"));
+    let slow = ["--memory", "--rate", "16Mbit/s"].map(Into::into);
+    let server = Server::start_at(slow.to_vec(), "127.0.0.1:0");
+    let dirs = [("BACKEND_STATE_DIR", state), ("BACKEND_SPOOL_DIR", spool)];
+    let mut backend = Backend::start(&server, &dirs);
+    let files = [1, 2, 3].map(|seed| content::bytes(seed, 5_000_000));
+    std::thread::scope(|scope| {
+        for bytes in &files {
+            let (request, address) = (
+                form(&[("name=\"f\"; filename=\"a.bin\"", bytes)]),
+                backend.address,
+            );
+            // Nobody is left to answer.
+            scope.spawn(move || http::call(address, &request).ok());
+        }
+        let acknowledged = "haul_bytes_acknowledged_total";
+        until("some of it is stored", || {
+            backend.number(acknowledged) > 2_000_000
+        });
+        backend.signal("KILL");
+        assert!(!backend.ended_well());
+    });
+    let backend = Backend::start(&server, &dirs);
+    for _ in &files {
+        backend.until_logged("stored 5000000 bytes");
+    }
+    let hashes = files.each_ref().map(|bytes| content::etag(bytes));
+    let stored = keys(&server).into_iter().map(|key| stat(&server, &key));
+    let stored: Vec<_> = stored.map(|hash| hash.expect("it is there")).collect();
+    assert!(
+        hashes.iter().all(|hash| stored.contains(hash)),
+        "{stored:?}"
+    );
+    let left = std::fs::read_dir(spool).expect("the directory").count();
+    assert_eq!(left, 0, "files are left in the spool directory");
+}
+
 /// Without an account it brings a dev server, with the fault plan that it was given.
 #[test]
 fn alone() {

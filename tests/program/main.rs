@@ -16,6 +16,7 @@ mod local;
 mod offline;
 mod secrets;
 mod serve;
+mod shutdown;
 mod streams;
 mod told;
 #[cfg(unix)]

@@ -1,9 +1,15 @@
-//! What a process makes of a commit that another one sent, and what an upload that gives up leaves.
+//! What a process makes of a commit that another one sent, and what an upload that gives up, or is
+//! stopped, leaves.
 
-use crate::engine::event::{Effect, Outcome};
+use std::time::Duration;
+
+use crate::engine::event::{Effect, Event, Moment, Outcome, Pulse};
 use crate::engine::plan::Protocol::{self, Blocks, Form, Parts};
+use crate::engine::record::Checkpoint;
+use crate::engine::tests::bounds::job;
 use crate::engine::tests::world::{Fate, MIB, Setup, World};
-use crate::model::FailureKind;
+use crate::engine::{Engine, Limits};
+use crate::model::{FailureKind, Stage};
 
 fn is_commit(effect: &Effect) -> bool {
     matches!(effect, Effect::Commit { .. })
@@ -212,4 +218,77 @@ fn restarts_that_get_further_do_not_count() {
     let (restarts, ended) = lives(|_| 1);
     assert_eq!(restarts, 4, "three of them allowed");
     assert!(matches!(ended, Some(Outcome::Failed { again: true, .. })));
+}
+
+/// A stop with time waits for segments and for a commit in flight, begins nothing more, and ends at its
+/// time, or at once when it is asked for again.
+#[test]
+fn a_stop_with_time() {
+    let patience = Duration::from_secs(5);
+    for protocol in [Blocks, Parts, Form] {
+        let (mut world, _) = committing(setup(protocol, true, false));
+        world.stop_within(patience);
+        let commit = world.pending.iter().position(is_commit).unwrap();
+        let mut refused = world.clone();
+        refused.step(commit, &Fate::Fails(FailureKind::Server));
+        assert_eq!(refused.let_succeed().outcome, Some(Outcome::Stopped));
+        let mut hurried = world.clone();
+        hurried.stop();
+        assert_eq!(hurried.outcome, Some(Outcome::Stopped), "{protocol:?}");
+        let mut late = world.clone();
+        late.wake();
+        assert_eq!(late.now.0, patience, "{protocol:?}");
+        assert_eq!(late.outcome, Some(Outcome::Stopped), "{protocol:?}");
+        world.step(commit, &Fate::Answered);
+        assert_eq!(world.outcome, Some(Outcome::Done), "{protocol:?}");
+        world.check_end();
+    }
+    let mut world = World::new(Setup::new(Parts, 4 * MIB));
+    while world.pending.iter().filter(|it| is_send(it)).count() < 2 {
+        world.step(0, &Fate::Answered);
+    }
+    world.stop_within(patience);
+    let in_flight = world.pending.iter().filter(|it| is_send(it)).count();
+    let world = world.let_succeed();
+    assert_eq!(world.outcome, Some(Outcome::Stopped));
+    assert_eq!(world.now.0, Duration::ZERO, "nothing was waited for");
+    assert!(world.acknowledged_bytes() > 0 && in_flight >= 2);
+}
+
+fn is_send(effect: &Effect) -> bool {
+    matches!(effect, Effect::Send { .. })
+}
+
+/// What waits for its turn when a stop comes need not begin, whatever time there is.
+#[test]
+fn a_stop_leaves_the_queue() {
+    let mut engine = Engine::new(
+        job(Blocks, 8 * MIB),
+        Limits::default(),
+        Checkpoint::default(),
+    );
+    let mut sends = Vec::new();
+    while let Some(effect) = engine.poll_effect() {
+        match effect {
+            Effect::Send { attempt, .. } => sends.push(attempt),
+            Effect::Record { id, .. } => engine.handle(Moment::default(), Event::Recorded { id }),
+            _ => {}
+        }
+    }
+    let drain = Duration::from_secs(5);
+    let see = |engine: &mut Engine| {
+        for (attempt, stage) in sends.iter().zip([Stage::Waiting, Stage::Sending]) {
+            let (attempt, pulse) = (*attempt, Pulse::new(stage, 0));
+            engine.handle(Moment::default(), Event::Pulse { attempt, pulse });
+        }
+    };
+    // What was seen before may have begun since.
+    see(&mut engine);
+    engine.handle(Moment::default(), Event::Stop { drain });
+    assert_eq!(engine.poll_effect(), None);
+    see(&mut engine);
+    let effects: Vec<Effect> = std::iter::from_fn(|| engine.poll_effect()).collect();
+    let attempt = sends[0];
+    assert_eq!(effects, [Effect::Cancel { attempt }]);
+    assert_eq!(engine.next_wakeup(), Some(Moment(drain)));
 }

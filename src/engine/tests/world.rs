@@ -240,7 +240,11 @@ impl World {
 
     /// Someone wants it to stop.
     pub(crate) fn stop(&mut self) {
-        let drain = Duration::ZERO;
+        self.stop_within(Duration::ZERO);
+    }
+
+    /// The same, with time for what is in flight.
+    pub(crate) fn stop_within(&mut self, drain: Duration) {
         self.deliver(Some(Event::Stop { drain }));
     }
 

@@ -45,7 +45,13 @@ async fn drain(source: &StreamSource) -> Result<String, Failure> {
 /// what was said, or breaks, is a clear failure.
 #[tokio::test]
 async fn streams() {
-    let rows: [(&str, &[&str], Option<u64>, Result<&str, &str>); 9] = [
+    type Row = (
+        &'static str,
+        &'static [&'static str],
+        Option<u64>,
+        Result<&'static str, &'static str>,
+    );
+    let rows: [Row; 9] = [
         ("nothing", &[], None, Ok("")),
         ("less than a block", &["abc"], None, Ok("abc")),
         ("exactly a block", &["abcdefgh"], None, Ok("abcdefgh")),
