@@ -153,12 +153,14 @@ impl Uploader {
     ///
     /// Type, file name, metadata, variables and [`Put::insert_only`] are what they were, as far as the
     /// builder does not say otherwise: what is given once replaces all that was given of its kind. What
-    /// a put policy or a token said is not remembered. Where names and values came to more than
+    /// a put policy or a token said is not remembered, nor is [`Put::keep_last_modified`], nor how it was to
+    /// travel (hosts, window, deadlines): say it again. Where names and values came to more than
     /// 5 KiB they are not either, and must be given again, else it fails with [`ErrorKind::Usage`].
     ///
     /// A token provider is asked once more than by another upload: whose uploads these are.
     ///
-    /// Fails with [`ErrorKind::Usage`] where this uploader's service and access key have no such upload,
+    /// Fails with [`ErrorKind::Config`] without a state directory, with [`ErrorKind::Usage`] where this
+    /// uploader's service and access key have no such upload,
     /// with [`ErrorKind::Held`] while it is under way, with [`ErrorKind::Source`] when the file is gone, and
     /// like any upload. A file that has other bytes by now is uploaded as it is now: what was stored is
     /// compared, and sent anew where it differs; [`Unfinished::source_state`] tells before.

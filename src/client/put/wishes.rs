@@ -49,13 +49,15 @@ impl Put {
     }
 
     /// Metadata kept with the object. The name may be given with `x-qn-meta-` or without; all
-    /// names and values together have at most 1024 bytes.
+    /// names and values together have at most 1024 bytes. What cannot be sent is [`ErrorKind::Usage`], before
+    /// anything is.
     pub fn meta(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.push((name.into(), value.into()));
         self
     }
 
-    /// A custom variable for `returnBody` and callbacks. The name may be given with `x:` or without.
+    /// A custom variable for `returnBody` and callbacks. The name may be given with `x:` or without; one that
+    /// cannot be is [`ErrorKind::Usage`], before anything is sent. An empty value is kept.
     ///
     /// With a state directory it stands there, for the owner's eyes only, until the upload is done:
     /// [`Uploader::resume`](crate::Uploader::resume) says it again. Secrets have no place in one.
