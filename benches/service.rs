@@ -5,7 +5,7 @@
 //! that keeps no bytes (`haul serve --discard`): one stream of 5 GiB and of unknown length; 10 000 pieces
 //! of data of 100 KB at once; 1 000 streams of 6 MB and of unknown length at once. `-- NAME…` chooses. In
 //! each, what every upload says about its object must be its hash and length, and the process must stay
-//! within what the crate's page on memory says ([`memory_max_mib`]) and within its descriptors
+//! within what `haul::guide::guarantees` says ([`memory_max_mib`]) and within its descriptors
 //! ([`DESCRIPTORS_MAX`]); else the exit code is 1. Linux only: the numbers come from /proc.
 //!
 //! Nothing here asserts a time. Of the times of many uploads the table shows how far apart they are.
@@ -79,7 +79,7 @@ const CASES: [Case; 3] = [
     },
 ];
 
-/// Most resident memory of a process that runs `case`: the formula of the crate's page on memory.
+/// Most resident memory of a process that runs `case`: the formula of `haul::guide::guarantees`.
 fn memory_max_mib(case: Case) -> f64 {
     let streams = if case.streams { STREAM_MEMORY_MIB } else { 0.0 };
     BASE_MIB + streams + case.uploads as f64 * UPLOAD_KIB / 1024.0

@@ -44,6 +44,10 @@ pub(crate) struct Run {
 }
 
 /// Kinds of [`Error`], for a program to act on.
+///
+/// Most programs need only [`Error::is_retryable`], [`Error::needs_new_token`], and the three kinds after
+/// which a second upload would be wrong or is not wished: [`CallbackFailed`](Self::CallbackFailed),
+/// [`OutcomeUnknown`](Self::OutcomeUnknown), [`Exists`](Self::Exists).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -51,7 +55,8 @@ pub enum ErrorKind {
     Usage,
     /// A setting is missing, unreadable, or has a value that cannot be.
     Config,
-    /// The source is missing, unreadable, or no regular file.
+    /// The source is missing, unreadable, or no regular file; a stream failed, panicked, had another length
+    /// than was said, or is needed a second time.
     Source,
     /// The source changed while it was uploaded: no object was made of it.
     SourceChanged,
@@ -81,9 +86,10 @@ pub enum ErrorKind {
     Unfinished,
     /// Another process, or another upload of this one, is at the same upload.
     Held,
-    /// The object may or may not be stored, and nobody can tell.
+    /// The object may or may not be stored, and nobody can tell: the last answer was lost, and there are no
+    /// keys to look with.
     OutcomeUnknown,
-    /// Stopped by request or by a signal.
+    /// Stopped: by a [`Stop`](crate::Stop), a shutdown of its uploader or, in the program, a signal.
     Interrupted,
     /// The uploader was shut down and takes no more uploads.
     ShutDown,

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-/// Stops uploads: nothing new is begun, what is recorded stays safe.
+/// Stops uploads that heed it ([`Put::stop_on`](crate::Put::stop_on)): nothing new is begun, what is in
+/// flight is given up, what is recorded stays safe.
 ///
-/// Clones are one and the same. What was stopped stays so.
+/// Clones are one and the same. What was stopped stays so: an upload that begins later with it stops at once.
 #[derive(Clone, Debug)]
 pub struct Stop(Arc<watch::Sender<Option<When>>>);
 
@@ -26,7 +27,8 @@ impl Stop {
         Self(Arc::new(watch::Sender::new(None)))
     }
 
-    /// Makes the request.
+    /// Makes the request, and returns at once; the uploads end a moment later. A second time changes
+    /// nothing.
     pub fn stop(&self) {
         self.ask(When::AtOnce);
     }

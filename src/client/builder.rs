@@ -63,7 +63,9 @@ pub struct UploaderBuilder {
 }
 
 impl UploaderBuilder {
-    /// The account's keys: they sign a fresh upload token for every request.
+    /// The account's keys: they sign a fresh upload token for every request. A token lives an hour, or
+    /// three times what the upload needs at 64 kbit/s, unless its put policy says otherwise. One that
+    /// cannot be a key is an error of [`build`](Self::build), which does not repeat it.
     pub fn credentials(
         mut self,
         access_key: impl Into<String>,
@@ -85,7 +87,9 @@ impl UploaderBuilder {
     /// another machine.
     ///
     /// Asked once for each upload; again five minutes before its token ends, or at half of a shorter life,
-    /// while what is under way goes on; and when the service refuses a token. All of an upload's tokens must be for the same bucket and policy. Each answer may take as long as the
+    /// while what is under way goes on; and when the service refuses a token. All of an upload's tokens
+    /// must be for the same bucket and policy. [`Uploader::unfinished`], [`Uploader::resume`] and
+    /// [`Uploader::abort`] ask it whose uploads these are. Each answer may take as long as the
     /// [`response_timeout`](Self::response_timeout); one that does not come, is an error, panics or is
     /// no token is asked for again, five times in all over some seconds, within the
     /// [`retry_budget`](Self::retry_budget). An error's text reaches events and the upload's error, so
@@ -197,8 +201,11 @@ impl UploaderBuilder {
         self
     }
 
-    /// Memory for the bytes of all streams of this uploader and its clones together; 128 MiB unless
-    /// set, from 8 MiB to 4 GiB. Streams wait for it, and for nothing else of one another.
+    /// Memory for the bytes of all streams of this uploader and its clones together, in bytes; 128 MiB
+    /// unless set, at least 8 MiB and less than 4 GiB. Streams wait for it, block by block, the first one
+    /// first. It must hold two blocks of v1 (4 MiB), or two parts: else streams are refused
+    /// ([`ErrorKind::Config`]). What was used once is kept for later streams; see
+    /// [`guide::guarantees`](crate::guide::guarantees#memory).
     pub fn stream_memory(mut self, bytes: u64) -> Self {
         self.stream_memory = Some(bytes);
         self
@@ -241,7 +248,9 @@ impl UploaderBuilder {
     }
 
     /// Where unfinished uploads are remembered: with it, the same call after a crash goes on where
-    /// it was. Without it, nothing is kept.
+    /// it was. Without it, nothing is kept. So are the hosts of buckets, what the line carried, and upload
+    /// ids to give back. Several processes may share it; an upload is one's at a time
+    /// ([`ErrorKind::Held`]).
     ///
     /// Made if it is not there, for its owner only. Nothing secret is ever written there.
     pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
@@ -256,8 +265,11 @@ impl UploaderBuilder {
         self
     }
 
-    /// Fails before anything is sent when the upload could not be resumed: no state directory, or
-    /// one that cannot be written. Otherwise that is said, and the upload goes on.
+    /// Fails before anything is sent when the upload could not be resumed: no state directory
+    /// ([`ErrorKind::Config`]), one that cannot be written ([`ErrorKind::Local`]), or a stream without a
+    /// [`spool_dir`](Self::spool_dir) that does not end with its first block ([`ErrorKind::Config`]).
+    /// Without this it is said, and the upload goes on. Data ([`Uploader::put_data`]) is never
+    /// remembered, and not refused.
     pub fn require_resume(mut self) -> Self {
         self.require_resume = true;
         self
@@ -271,7 +283,8 @@ impl UploaderBuilder {
         self
     }
 
-    /// Checks everything and makes the uploader. Sends nothing.
+    /// Checks everything and makes the uploader. Sends nothing, and writes nothing. A value that cannot be
+    /// is an error of kind [`ErrorKind::Config`]; so is a CA file that cannot be read.
     pub fn build(self) -> Result<Uploader, Error> {
         self.check_spool()?;
         let connect_timeout = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT);

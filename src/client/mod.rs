@@ -62,8 +62,10 @@ use crate::uploader::{Access, Held, Line, TokenProvider};
 
 /// Uploads files into Kodo, and asks about what is there.
 ///
-/// Cheap to clone; clones share connections. It needs a Tokio runtime around its calls, and makes
-/// none. Every future is `Send + 'static` and may be dropped at any time, which stops its work.
+/// Cheap to clone; clones share connections, memory, the line and the end ([`shutdown`](Self::shutdown)). It
+/// needs a Tokio runtime around its calls, and makes none. Uploads are `Send + 'static`; the futures of
+/// the other calls borrow the uploader, and are `Send`: move a clone into the task with them. All may be
+/// dropped at any time, which stops their work.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), haul::Error> {
@@ -114,7 +116,14 @@ impl Uploader {
 
     /// Uploads the file at `path` to `bucket` under `key`. Await the builder to run it.
     ///
-    /// An object that is there is replaced, unless [`Put::insert_only`] forbids it.
+    /// A regular file of any size, an empty one too; symbolic links are followed. The key has at most
+    /// 750 bytes and is taken literally; [`Put::no_key`] leaves it to the service. An object that is there is
+    /// replaced, unless [`Put::insert_only`] forbids it.
+    ///
+    /// The file is opened once, and watched: one that changes makes no object
+    /// ([`ErrorKind::SourceChanged`]); one that is not there, cannot be read or is no regular file is
+    /// [`ErrorKind::Source`]. With a [`state_dir`](UploaderBuilder::state_dir) the same call goes on where
+    /// an earlier one stopped.
     pub fn put_file(
         &self,
         bucket: impl Into<String>,
@@ -131,8 +140,9 @@ impl Uploader {
 
     /// Uploads `data` to `bucket` under `key`. Await the builder to run it.
     ///
-    /// The bytes are held until the upload ends; clones of [`Bytes`] cost nothing. Unlike a file,
-    /// data is not remembered in the state directory: it would not be there after a crash.
+    /// Any number of bytes, none too. They are held until the upload ends; clones of [`Bytes`] cost
+    /// nothing. Unlike a file, data is not remembered in the state directory: it would not be there after a
+    /// crash.
     pub fn put_data(
         &self,
         bucket: impl Into<String>,
@@ -170,9 +180,10 @@ impl Uploader {
         self.inner.transport.limiter().rate()
     }
 
-    /// What the service tells of an object. Needs the keys.
+    /// What the service tells of an object. Needs the keys ([`ErrorKind::Config`] without them).
     ///
-    /// Without such an object it fails with [`ErrorKind::NoSuchObject`].
+    /// Without such an object it fails with [`ErrorKind::NoSuchObject`]. Every management host is
+    /// asked before it fails.
     pub async fn stat(
         &self,
         bucket: impl Into<String>,
@@ -230,7 +241,7 @@ impl Uploader {
     /// Needs the keys.
     ///
     /// `marker` is where to go on: None for the first page, then [`ListPage::next`] of the one
-    /// before. A page may be empty without being the last.
+    /// before. A page has at most 1000 objects, and may be empty without being the last.
     pub async fn list(
         &self,
         bucket: impl Into<String>,

@@ -156,14 +156,14 @@ impl Uploader {
     /// New uploads fail at once with [`ErrorKind::ShutDown`]; those under way end with
     /// [`ErrorKind::Interrupted`], or well, if only their last request was under way. Those with an
     /// [`id`](Unfinished::id) go on with [`resume`](Self::resume), in this process with another uploader
-    /// or in the next one; the others are named with their bucket and key. Left out are those that the
-    /// service refused: their own error tells.
+    /// or in the next one; the others are named with their bucket and key. Left out are those that could not
+    /// have gone on (refused by the service, without their source): their own error tells.
     ///
     /// Segments have three quarters of `deadline`, or all of it but a second; the rest is for the last
     /// records. With less than some 100 ms nothing is waited for, and what is in flight goes again. It
     /// returns when the last upload has ended or been dropped, and at the deadline also when some have not,
-    /// because nobody polls them; such an upload is told of as [held](Unfinished::is_held) and ends
-    /// when it is polled or dropped. Calls next to uploading (stat, list …) go on working.
+    /// because nobody polls them; such an upload is told of too, as [held](Unfinished::is_held) if it is
+    /// remembered, and ends when it is polled or dropped. Calls next to uploading (stat, list …) go on working.
     ///
     /// A later call may only shorten an earlier one's deadline, and tells of the same uploads.
     pub async fn shutdown(&self, deadline: Duration) -> Vec<Unfinished> {

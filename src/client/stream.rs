@@ -64,9 +64,10 @@ impl OneStream {
 impl Uploader {
     /// Uploads what `stream` gives to `bucket` under `key`. Await the builder to run it.
     ///
-    /// *Length*: any, known ([`Put::size`]) or not. A stream of at most 4 MiB that is not longer than the
-    /// threshold goes in one request (form); a longer one in blocks of 4 MiB (v1), of which there may be any
-    /// number. With v2 ([`Protocol::V2`]) there are at most 10 000 parts.
+    /// *Length*: any, known ([`Put::size`]) or not. A stream of at most 4 MiB (with v2: of one part) that is
+    /// not longer than the threshold goes in one request (form); a longer one in blocks of 4 MiB (v1), of
+    /// which there may be any number. With v2 ([`Protocol::V2`]) there are at most 10 000 parts: 40 000 MiB
+    /// unless [`part_size`](Put::part_size) says more or the length is known.
     ///
     /// *Memory*: bytes are kept until the service has acknowledged their whole block, so that what breaks
     /// goes again from here. An upload has at most one block more than it has lanes in flight; all streams
@@ -83,7 +84,8 @@ impl Uploader {
     /// An error of the stream, or a panic in it, ends the upload with [`ErrorKind::Source`]; no object is
     /// made. The upload waits for a stream that gives nothing for as long as that takes: whoever makes one
     /// from a client's connection should end it when the client is silent for too long, since it keeps the
-    /// memory of a block.
+    /// memory of a block. A stream can be read once: a clone of the builder that is awaited, too, fails with
+    /// [`ErrorKind::Usage`].
     ///
     /// ```no_run
     /// # async fn example(uploader: haul::Uploader) -> Result<(), haul::Error> {
@@ -111,7 +113,9 @@ impl Uploader {
         self.put_once(bucket.into(), key.into(), Supply::Stream(stream))
     }
 
-    /// Uploads what `reader` gives to `bucket` under `key`: as [`put_stream`](Self::put_stream) does.
+    /// Uploads what `reader` gives to `bucket` under `key`: as [`put_stream`](Self::put_stream) does, into
+    /// buffers of haul's own. A reader that ends early looks as if it were whole, unless
+    /// [`Put::size`] said its length.
     ///
     /// ```no_run
     /// # async fn example(uploader: haul::Uploader, mut child: tokio::process::Child) -> Result<(), haul::Error> {

@@ -20,8 +20,8 @@ use crate::uploader::Access;
 #[non_exhaustive]
 pub struct Unfinished {
     /// What [`Uploader::resume`] and [`Uploader::abort`] find it by: 40 hexadecimal digits, of which
-    /// `haul uploads list` shows the first ones. None for one that is not remembered (bytes in memory,
-    /// no state directory, nothing stored yet): it can only be made again.
+    /// `haul uploads list` shows the first ones. None for one that is not remembered (data, a stream in
+    /// memory, no state directory, nothing stored yet): it can only be made again.
     pub id: Option<String>,
     /// What [`Put::resume_id`] named it.
     pub resume_id: Option<String>,
@@ -29,11 +29,12 @@ pub struct Unfinished {
     pub bucket: String,
     /// Its key; none where the service names the object.
     pub key: Option<String>,
-    /// The file it comes from, as an absolute path. None for bytes in memory.
+    /// The file it comes from, as an absolute path; of a spooled stream its file in the spool directory.
+    /// None for data and for a stream in memory.
     pub source: Option<PathBuf>,
     /// Whether that file is still what it was.
     pub source_state: SourceState,
-    /// Size of the source, in bytes.
+    /// Size of the source, in bytes; 0 for one that was not open yet, or whose length nobody said.
     pub size: u64,
     /// Bytes that need not be sent again, as far as the service still has them.
     pub safe_bytes: u64,
@@ -41,7 +42,8 @@ pub struct Unfinished {
     pub begun: SystemTime,
     /// When the service drops the first of what it has. None where that is not known.
     pub expires: Option<SystemTime>,
-    /// It is under way at this moment: here, in another task, or in another process.
+    /// It is under way at this moment: here, in another task, or in another process. Only known of what
+    /// is remembered.
     pub is_held: bool,
 }
 
@@ -112,14 +114,13 @@ impl Unfinished {
 
 impl Uploader {
     /// The uploads of this uploader's service and access key that the state directory remembers, oldest
-    /// first: what is under way now, too. Sends nothing, but asks a token provider whose uploads
-    /// these are.
+    /// first: what is under way now, too. A token provider is asked whose uploads these are.
     ///
     /// Empty without a state directory. What is there and cannot be read is passed over, which
     /// `haul uploads list` tells. Fails with [`ErrorKind::Local`] where the directory cannot be read.
     ///
-    /// Orphans, upload ids that could not be given back, are given back on the way, if that takes
-    /// no more than some seconds.
+    /// Orphans, upload ids that could not be given back, are given back on the way: the only requests
+    /// that it sends, for 5 s at most. Files of the spool directory that nobody needs any more are removed.
     pub async fn unfinished(&self) -> Result<Vec<Unfinished>, Error> {
         let Some(state_dir) = self.inner.memory.state_dir.clone() else {
             return Ok(Vec::new());
@@ -158,8 +159,9 @@ impl Uploader {
     /// A token provider is asked once more than by another upload: whose uploads these are.
     ///
     /// Fails with [`ErrorKind::Usage`] where this uploader's service and access key have no such upload,
-    /// with [`ErrorKind::Held`] while it is under way, with [`ErrorKind::Source`] when the file is gone
-    /// or has other bytes, and like any upload.
+    /// with [`ErrorKind::Held`] while it is under way, with [`ErrorKind::Source`] when the file is gone, and
+    /// like any upload. A file that has other bytes by now is uploaded as it is now: what was stored is
+    /// compared, and sent anew where it differs; [`Unfinished::source_state`] tells before.
     pub fn resume(&self, id: impl Into<String>) -> Put {
         Put::unfinished(self.clone(), id.into())
     }

@@ -13,7 +13,7 @@ pub(crate) const NEXT: &str = "next: ";
 impl Error {
     /// Whether the same call, made again later and without any change, may succeed: the line, the service
     /// or another upload stood in the way, or the source was not at rest. With a state directory it goes
-    /// on where it was.
+    /// on where it was. (A stream has to be made anew; after [`ErrorKind::ShutDown`], so has the uploader.)
     ///
     /// False where somebody has to do something first: give other keys or a fresh token (see
     /// [`needs_new_token`](Self::needs_new_token)), choose another key, set a clock, trust an authority.

@@ -115,7 +115,11 @@ impl Drop for Unfinished {
 
 /// A new file that only its owner reads, in a directory that is made if need be.
 fn begin(dir: &Path, part: &Path) -> io::Result<File> {
-    fs::create_dir_all(dir)?;
+    let mut folders = fs::DirBuilder::new();
+    folders.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
+    folders.create(dir)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -174,6 +178,12 @@ mod tests {
             .unwrap();
         assert_eq!(fs::read(whole.path()).unwrap(), bytes);
         assert!(SpoolFile::adopt(whole.path()).is_none(), "it is in use");
+        #[cfg(unix)]
+        for (path, expected) in [(&*dir, 0o700), (whole.path(), 0o600)] {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, expected, "{}", path.display());
+        }
 
         let (mut writer, reader) = tokio::io::duplex(64);
         writer.write_all(b"abc").await.unwrap();

@@ -52,16 +52,18 @@ use crate::uploader::meter::Meter;
 use crate::uploader::tally::Tally;
 use crate::uploader::watch::Watched;
 
-/// Which protocol a file above the threshold takes.
+/// Which protocol an upload above the threshold takes; below it goes in one request (form).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// v1, except where it would overwrite what v2 and form would not.
+    /// v1, except where it would overwrite what v2 and form would not (a token for the whole bucket without
+    /// `insertOnly`), and for the empty key.
     #[default]
     Auto,
-    /// Resumable v1: blocks of 4 MiB, sent in chunks.
+    /// Resumable v1: blocks of 4 MiB, sent in chunks. Any number of them; nothing that is sent is lost with
+    /// a broken connection but the last chunk.
     V1,
-    /// Resumable v2: numbered parts.
+    /// Resumable v2: numbered parts, 10 000 at most, of 1 MiB to 1 GiB. Its upload id lives 7 days at most.
     V2,
 }
 

@@ -25,7 +25,7 @@ impl Put {
     /// by its file's path. Two uploads to one key under two names are two: neither knows of the other.
     ///
     /// It needs a state directory ([`UploaderBuilder::state_dir`](crate::UploaderBuilder::state_dir)),
-    /// and says nothing for bytes in memory, which are not remembered. It is no secret: it stands in
+    /// and changes nothing for data and streams in memory, which are not remembered. It is no secret: it stands in
     /// the state directory, and in what [`Uploader::unfinished`] tells.
     pub fn resume_id(mut self, id: impl Into<String>) -> Self {
         self.resume_id = Some(id.into());

@@ -17,7 +17,8 @@ use crate::model::Endpoint;
 use crate::uploader::Protocol;
 
 impl Put {
-    /// This ready upload token, whatever the uploader has.
+    /// This ready upload token, whatever the uploader has. It must be for this bucket and key, and is not
+    /// renewed: when it ends, the upload fails with [`ErrorKind::Unauthorized`], and what is stored stays.
     pub fn upload_token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(Secret::new(token));
         self
@@ -31,7 +32,7 @@ impl Put {
         self
     }
 
-    /// How it travels if it is above the threshold.
+    /// How it travels if it is above the threshold: [`UploaderBuilder::protocol`].
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.settings.protocol = Some(protocol);
         self

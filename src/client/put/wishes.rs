@@ -22,8 +22,9 @@ impl Put {
         self
     }
 
-    /// How many bytes a stream will give, where that is known: for progress, and to refuse a stream that
-    /// gives fewer or more. Files and data know it themselves.
+    /// How many bytes a stream will give, where that is known: for progress, for the length of v2's parts, and
+    /// to refuse a stream that gives fewer or more ([`ErrorKind::Source`], and no object). Files and data
+    /// know it themselves: it changes nothing for them.
     pub fn size(mut self, bytes: u64) -> Self {
         if let What::Stream(stream) = &mut self.what {
             stream.expected = Some(bytes);
@@ -103,7 +104,7 @@ impl Put {
     }
 
     /// Keeps the file's time of change with the object: its `Last-Modified` becomes that
-    /// (`x-qn-meta-!Last-Modified`, in whole seconds). Bytes in memory have none, and it changes nothing.
+    /// (`x-qn-meta-!Last-Modified`, in whole seconds). Data and streams have none, and it changes nothing.
     pub fn keep_last_modified(mut self) -> Self {
         self.keep_last_modified = true;
         self
