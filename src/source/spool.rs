@@ -35,10 +35,11 @@ impl SpoolFile {
     ) -> Result<Self, Failure> {
         let path = dir.join(format!("{name}.{WHOLE}"));
         let part = dir.join(format!("{name}-{random:016x}.{PART}"));
-        let (folder, begun) = (dir.to_owned(), part.clone());
-        let file = on_disk(&path, move || begin(&folder, &begun)).await?;
+        let folder = dir.to_owned();
+        // Both come from the same piece of work: also one that nobody waits for any more leaves nothing.
+        let begun = move || Ok((begin(&folder, &part)?, Unfinished(part)));
+        let (file, unfinished) = on_disk(&path, begun).await?;
         let file = Arc::new(file);
-        let unfinished = Unfinished(part.clone());
         let mut span = ByteSpan::new(0, stream.len());
         loop {
             if span.len > 0 {
@@ -196,6 +197,10 @@ mod tests {
         sweep(&dir, |_| false);
         assert_eq!(names(&dir).len(), 2, "both are in use");
         drop(writing);
+        // What a thread is at, it finishes.
+        while names(&dir).len() > 1 {
+            tokio::task::yield_now().await;
+        }
         assert_eq!(names(&dir), BTreeSet::from(["a.spool".to_owned()]));
 
         File::create_new(dir.join("c-0.part")).unwrap();
