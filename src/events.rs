@@ -18,7 +18,7 @@ pub enum Event {
         size: Option<u64>,
         /// `form`, `v1` or `v2`.
         protocol: &'static str,
-        /// Bytes that an earlier run had stored.
+        /// Bytes that an earlier run had stored. They are compared with the source beside the upload.
         resumed_bytes: u64,
     },
     /// Bytes moved. Told a few times a second while they do.
@@ -50,11 +50,11 @@ pub enum Event {
     },
     /// What was chosen for the line, as it is now. Told at the beginning and when it changes.
     Pace {
-        /// Lanes in flight at most, over all uploads of the process where the window is automatic.
+        /// Lanes in flight at most, over all uploads of the uploader where the window is automatic.
         lanes: usize,
         /// Length of the next segment at most, in bytes; a v2 part is as long as it is.
         segment_bytes: u64,
-        /// What the line carries, over all uploads of the process, in bytes a second; none before that
+        /// What the line carries, over all uploads of the uploader, in bytes a second; none before that
         /// is known.
         bytes_per_s: Option<u64>,
     },

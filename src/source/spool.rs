@@ -35,11 +35,11 @@ impl SpoolFile {
     ) -> Result<Self, Failure> {
         let path = dir.join(format!("{name}.{WHOLE}"));
         let part = dir.join(format!("{name}-{random:016x}.{PART}"));
-        let folder = dir.to_owned();
-        // Both come from the same piece of work: also one that nobody waits for any more leaves nothing.
-        let begun = move || Ok((begin(&folder, &part)?, Unfinished(part)));
-        let (file, unfinished) = on_disk(&path, begun).await?;
-        let file = Arc::new(file);
+        let (folder, begun) = (dir.to_owned(), part.clone());
+        // Made where the file is: whoever is not waited for any more leaves none behind.
+        let begun = Unfinished(begun);
+        let begun = on_disk(&path, move || Ok((begin(&folder, &begun.0)?, begun))).await?;
+        let (file, unfinished) = (Arc::new(begun.0), begun.1);
         let mut span = ByteSpan::new(0, stream.len());
         loop {
             if span.len > 0 {
@@ -190,15 +190,17 @@ mod tests {
         writer.write_all(b"abc").await.unwrap();
         let waiting = stream(Supply::Reader(Box::pin(reader)));
         let mut writing = Box::pin(SpoolFile::write(&waiting, &dir, ("b", 2)));
-        while names(&dir).len() < 2 {
+        let part = dir.join("b-0000000000000002.part");
+        // It is there a moment before it is locked.
+        while names(&dir).len() < 2 || SpoolFile::adopt(&part).is_some() {
             assert!((&mut writing).now_or_never().is_none());
             tokio::task::yield_now().await;
         }
         sweep(&dir, |_| false);
         assert_eq!(names(&dir).len(), 2, "both are in use");
         drop(writing);
-        // What a thread is at, it finishes.
         while names(&dir).len() > 1 {
+            // What the disk had begun ends by itself.
             tokio::task::yield_now().await;
         }
         assert_eq!(names(&dir), BTreeSet::from(["a.spool".to_owned()]));

@@ -32,9 +32,10 @@ pub struct Done {
     pub answer: Option<Bytes>,
     /// `X-Reqid` of that answer: what the service's support asks for.
     pub request_id: Option<String>,
-    /// Bytes that an earlier run had stored.
+    /// Bytes that an earlier run had stored, as it was known at the beginning. Those of them that were not
+    /// the source's any more, or that the service had lost, are in `sent_bytes`, too.
     pub resumed_bytes: u64,
-    /// Bytes of the source that were sent in this run.
+    /// Bytes of the source that were sent in this run, the same ones as often as they were.
     pub sent_bytes: u64,
     /// Those of them that had been sent before.
     pub resent_bytes: u64,
