@@ -61,8 +61,7 @@ impl<'a> Course<'a> {
         let names: Vec<String> = hosts.up.iter().map(ToString::to_string).collect();
         let names = names.join(", ");
         tracing::info!("upload hosts of `{}`: {names}", inquiry.bucket);
-        let waits =
-            inquiry.persistence == Persistence::ForEver && !hosts.is_named && !hosts.is_followed;
+        let waits = inquiry.persistence == Persistence::ForEver && !hosts.is_named;
         let course = Self {
             book,
             inquiry,
@@ -184,7 +183,7 @@ impl<'a> Course<'a> {
     /// listener that takes the place of `listener`. None where nobody is to be asked.
     pub(super) fn vigil(&self, listener: &Listener, every: Duration) -> Option<(Vigil, Listener)> {
         let vigil = || Vigil::beside(listener.clone(), every);
-        self.asks_on_the_way.then(vigil)
+        (self.asks_on_the_way && !self.hosts.is_followed).then(vigil)
     }
 
     /// Returns when nobody serves the upload and the service names a host that is not in use: where the

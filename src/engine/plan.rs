@@ -289,9 +289,10 @@ impl Sizer {
         match protocol {
             Protocol::Blocks => {
                 // Towards the end segments get shorter, so that no lane is left alone with a long one.
+                // On a long way not below what a lane carries in a round trip: each costs one more.
                 let guided = (left / GUIDE_SHARE)
                     .max(SEGMENT_LEN_END)
-                    .max(self.next_len() / 4);
+                    .max(self.next_len() / u64::from(ROUND_TRIPS_MIN));
                 let len = self.next_len().min(guided).min(rest);
                 // A crumb at the end costs a round trip for nothing.
                 if rest - len < SEGMENT_LEN_MIN && rest <= self.limit {

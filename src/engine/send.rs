@@ -1,5 +1,6 @@
 //! Sending lanes: which one next, what an acknowledgement means, and what a failure.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::engine::event::{AttemptId, Effect, HostIndex, Lesson, Moment, Notice, RecordId};
@@ -20,8 +21,9 @@ const LANES_MAX: usize = 16;
 /// A shorter round trip leaves nothing for further lanes to hide, which cost memory all the same.
 const NEAR: Duration = Duration::from_millis(2);
 
-/// At most one lane in so many is in flight at a time: the last ones of an object do not end together,
-/// and the line is not used fully then.
+/// At most one lane in so many is in flight at a time: among so many there is always one with bytes left
+/// for a connection that is free, until all end. A lane that kept its connection to its end would leave
+/// the fast ones idle for as long as the slowest needs for the last.
 const LANES_SHARE: usize = 4;
 
 /// Failures in a row after which a lane no longer follows the endpoint that its receipt names.
@@ -300,26 +302,42 @@ impl Engine {
         self.effects.push_back(Effect::Notice(progress));
     }
 
-    /// The next lane: one that is begun before one that is not, so that few stand half-done. None is
-    /// begun while more than a window of them wait after failures: a service that is away would see
-    /// every lane of the object at once.
+    /// The next lane: one that is begun before one that is not, so that few stand half-done. Near the end
+    /// of the object the one with most bytes left, so that all end together, whichever connections are
+    /// slow. None is begun while more than a window of them wait after failures: a service that is away
+    /// would see every lane of the object at once.
     fn next_lane(&mut self, now: Moment) -> Option<u64> {
-        let ready = |index: &&u64| {
+        self.skip_touched();
+        let count = self.lanes_there();
+        let window = self.window_now();
+        let may_begin = self.untouched < count && self.lanes_waiting(now) <= window;
+        let fresh = may_begin.then_some(self.untouched);
+        let ready = |index: &u64| {
             !self.unchecked.contains(index)
                 && self.lanes.get(index).is_some_and(|lane| lane.is_due(now))
         };
-        if let Some(index) = self.open.iter().find(ready) {
-            return Some(*index);
+        let mut begun = self.open.iter().copied().filter(ready);
+        let lanes_left = usize::try_from(count.saturating_sub(self.complete)).unwrap_or(usize::MAX);
+        // Of a stream nobody knows where it ends.
+        let ends = !self.is_open() && lanes_left <= window.saturating_mul(LANES_SHARE);
+        let next = match ends {
+            false => begun.next().or(fresh)?,
+            true => begun
+                .chain(fresh)
+                .max_by_key(|index| (self.left_of(*index), Reverse(*index)))?,
+        };
+        if fresh == Some(next) {
+            self.lanes.insert(next, Lane::fresh(self.epoch));
+            self.open.insert(next);
         }
-        self.skip_touched();
-        let is_last = self.untouched >= self.lanes_there();
-        if is_last || self.lanes_waiting(now) > self.window_now() {
-            return None;
-        }
-        let index = self.untouched;
-        self.lanes.insert(index, Lane::fresh(self.epoch));
-        self.open.insert(index);
-        Some(index)
+        Some(next)
+    }
+
+    /// Bytes of a lane that are not acknowledged.
+    fn left_of(&self, index: u64) -> u64 {
+        let span = self.layout.lane(index, self.job.size);
+        let done = self.lanes.get(&index).map_or(0, |lane| lane.done);
+        span.map_or(0, |span| span.len - done)
     }
 
     /// Lanes that may not go on yet.

@@ -249,7 +249,7 @@ fn outages_are_waited_out() {
                 let again = matches!(ran.outcome, Some(Outcome::Failed { again: true, .. }));
                 assert!(again, "{story}: {:?}", ran.outcome);
                 assert!(
-                    (seconds(920)..seconds(970)).contains(&ran.ended),
+                    (seconds(919)..seconds(970)).contains(&ran.ended),
                     "{story}: {:?}",
                     ran.ended
                 );

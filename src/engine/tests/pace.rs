@@ -59,6 +59,33 @@ fn many_lanes_on_a_thin_line() {
     }
 }
 
+/// One of four connections is far slower than the others, and stays so whichever lane takes it: in the end
+/// it is not left alone with a lane, while the others have nothing to do.
+#[test]
+fn lanes_end_together() {
+    // Bytes in a quarter of a second; 5 MB/s in all.
+    const PACES: [u64; 4] = [400_000, 400_000, 400_000, 50_000];
+    const SIZE: u64 = 64 * MIB;
+    // Who has each connection, and whether that is over.
+    let mut taken: [Option<(AttemptId, bool)>; 4] = [None; 4];
+    let ran = blocks(SIZE, 4, move |tick| {
+        let has = |it: &Option<(AttemptId, bool)>| it.is_some_and(|(who, _)| who == tick.attempt);
+        let is_free = |it: &Option<(AttemptId, bool)>| it.is_none_or(|(_, is_over)| is_over);
+        let place = taken.iter().position(has);
+        let Some(place) = place.or_else(|| taken.iter().position(is_free)) else {
+            return Fate::Carried(0);
+        };
+        let carried = tick.carried + PACES[place];
+        taken[place] = Some((tick.attempt, carried >= tick.len));
+        Fate::Carried(PACES[place])
+    });
+    assert_eq!(ran.outcome, Some(Outcome::Done));
+    let bytes_per_s: u64 = PACES.iter().sum::<u64>() * 4;
+    let possible = Duration::from_secs(SIZE / bytes_per_s);
+    let ended = ran.ended;
+    assert!(ended < possible * 5 / 4, "{ended:?}, of {possible:?}");
+}
+
 /// What the line carried while a connection was being made is not held against it.
 #[test]
 fn shares_begin_with_the_first_byte() {
