@@ -7,6 +7,7 @@ use sha1::{Digest, Sha1};
 use crate::blocking;
 use crate::client::put::Put;
 use crate::client::{Inner, Uploader};
+use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::journal::index::Entry;
 use crate::source::{self, Source, SpoolFile, StreamSource};
@@ -84,7 +85,7 @@ impl Uploader {
                 _ => true,
             })
         };
-        source::sweep(&spool_dir, is_needed);
+        source::sweep(&spool_dir, clock::wall(), is_needed);
     }
 }
 

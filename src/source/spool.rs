@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::blocking;
 use crate::model::{ByteSpan, Failure, FailureKind};
@@ -15,6 +16,9 @@ const WHOLE: &str = "spool";
 
 /// The same of one that is being written.
 const PART: &str = "part";
+
+/// How long a file is left alone that nobody has locked: far longer than it takes to lock one.
+const SWEPT_AGE: Duration = Duration::from_secs(60);
 
 /// A spool file, locked for as long as this lives: nobody sweeps it away.
 #[derive(Debug)]
@@ -90,18 +94,29 @@ impl SpoolFile {
 
 /// Removes what a writer that is gone left half-written in `dir`, and whole files that nobody uses and
 /// `is_needed` does not know.
-pub(crate) fn sweep(dir: &Path, is_needed: impl Fn(&Path) -> bool) {
+///
+/// What was written to within the last minute is left alone: a file is there a moment before its lock.
+pub(crate) fn sweep(dir: &Path, now: SystemTime, is_needed: impl Fn(&Path) -> bool) {
     let Ok(entries) = fs::read_dir(dir) else {
         return;
     };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let is = |end: &str| path.extension().is_some_and(|extension| extension == end);
         let is_left = is(PART) || (is(WHOLE) && !is_needed(&path));
-        if is_left && let Some(left) = SpoolFile::adopt(&path) {
+        if is_left
+            && is_old(&path, now)
+            && let Some(left) = SpoolFile::adopt(&path)
+        {
             tracing::info!("{} was left behind, and is removed", left.path.display());
             fs::remove_file(&left.path).ok();
         }
     }
+}
+
+/// Whether nobody wrote to the file of late, by the clock that stamps files.
+fn is_old(path: &Path, now: SystemTime) -> bool {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age >= SWEPT_AGE))
 }
 
 /// A file that is removed unless it is renamed.
@@ -153,6 +168,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
+    use crate::clock;
     use crate::source::{Budget, Supply};
 
     fn stream(supply: Supply) -> StreamSource {
@@ -172,6 +188,7 @@ mod tests {
     async fn files() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("spool");
+        let later = clock::wall() + 2 * SWEPT_AGE;
         let bytes = vec![9; 3 * 256 * 1024 + 7];
         let reader = Supply::Reader(Box::pin(io::Cursor::new(bytes.clone())));
         let whole = SpoolFile::write(&stream(reader), &dir, ("a", 1))
@@ -196,7 +213,7 @@ mod tests {
             assert!((&mut writing).now_or_never().is_none());
             tokio::task::yield_now().await;
         }
-        sweep(&dir, |_| false);
+        sweep(&dir, later, |_| false);
         assert_eq!(names(&dir).len(), 2, "both are in use");
         drop(writing);
         while names(&dir).len() > 1 {
@@ -209,7 +226,9 @@ mod tests {
         File::create_new(dir.join("d.spool")).unwrap();
         File::create_new(dir.join("e.spool")).unwrap();
         File::create_new(dir.join("somebody's")).unwrap();
-        sweep(&dir, |path| path.ends_with("e.spool"));
+        sweep(&dir, SystemTime::UNIX_EPOCH, |_| false);
+        assert_eq!(names(&dir).len(), 5, "none has aged");
+        sweep(&dir, later, |path| path.ends_with("e.spool"));
         let left = ["a.spool", "e.spool", "somebody's"].map(str::to_owned);
         assert_eq!(names(&dir), BTreeSet::from(left));
         whole.remove().await;
