@@ -11,6 +11,7 @@ mod world;
 
 use std::cell::Cell;
 use std::future::{Future, IntoFuture, poll_fn};
+use std::io::Cursor;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +45,17 @@ const STILL_LOOKS: u32 = 200;
 enum What {
     File,
     Data,
+    /// From memory.
+    Stream,
+    /// By way of the disk.
+    Spooled,
+}
+
+impl What {
+    /// What is safe of it outlives the upload's future.
+    fn is_kept(self) -> bool {
+        matches!(self, Self::File | Self::Spooled)
+    }
 }
 
 /// How an upload goes; the size of its object.
@@ -101,20 +113,26 @@ struct Rig {
 impl Rig {
     fn uploader(&self) -> Uploader {
         let keys = self.server.server.credentials();
-        Uploader::builder()
+        let builder = Uploader::builder()
             .credentials(keys.access_key.as_str(), keys.secret_key.expose())
             .endpoint(self.server.server.url())
             .state_dir(self.world.path("state"))
             .protocol(self.protocol)
-            .threshold(self.threshold)
-            .build()
-            .unwrap()
+            .threshold(self.threshold);
+        let builder = match self.what {
+            What::Spooled => builder.spool_dir(self.world.path("spool")),
+            _ => builder,
+        };
+        builder.build().unwrap()
     }
 
     fn put(&self, uploader: &Uploader, key: &str) -> Put {
         match self.what {
             What::File => uploader.put_file("b", key, &self.file),
             What::Data => uploader.put_data("b", key, self.bytes.clone()),
+            What::Stream | What::Spooled => {
+                uploader.put_reader("b", key, Cursor::new(self.bytes.clone()))
+            }
         }
     }
 
@@ -140,6 +158,17 @@ impl Rig {
         until(&format!("{story}: nothing is open"), || {
             descriptors() <= open_before
         });
+        until(&format!("{story}: no half file is left"), || {
+            let spooled = std::fs::read_dir(self.world.path("spool"));
+            let paths = spooled
+                .into_iter()
+                .flatten()
+                .map(|entry| entry.unwrap().path());
+            paths
+                .filter(|path| path.extension().is_some_and(|it| it == "part"))
+                .count()
+                == 0
+        });
     }
 
     /// What is recorded is what was told, and the next run needs no more than the rest.
@@ -150,7 +179,7 @@ impl Rig {
             let left = uploader.unfinished().await.unwrap();
             left.iter().map(|upload| upload.safe_bytes).sum::<u64>()
         });
-        let told = if self.what == What::File { told } else { 0 };
+        let told = if self.what.is_kept() { told } else { 0 };
         // The last record and the removal of the journal may both have come after the last word.
         let before = self.server.body_bytes();
         let put = self.put(&uploader, key);
@@ -173,11 +202,11 @@ impl Rig {
     }
 }
 
-/// Every way, from a file and from memory; after 1, 2, 3 … polls.
+/// Every way, from a file, from memory and from streams; after 1, 2, 3 … polls.
 #[test]
 fn dropped_after_so_many_polls() {
     for &(name, protocol, threshold, len) in WAYS {
-        for what in [What::File, What::Data] {
+        for what in [What::File, What::Data, What::Stream, What::Spooled] {
             let world = World::new();
             let bytes = content(len);
             let rig = Rig {
