@@ -28,12 +28,14 @@ impl Outlook {
         }
         self.next = now.after(LOOK_EVERY);
         let (permit, wall) = (&executor.permit, clock::wall());
+        let source = executor.source.source();
         let (context, upload_id) = engine.ends();
         let told = self.foresight.look(&Sight {
             now,
             unix_now: permit.service_clock(wall),
             acknowledged_bytes: executor.meter.acknowledged_bytes(),
-            size: executor.source.source().len(),
+            // Of a stream whose end nobody knows: what has come, which must go in any case.
+            size: source.expected_len().unwrap_or(source.len()),
             line_bytes_per_s: executor.line.known().pace_bytes_per_s,
             ends: [
                 (Grant::Token, permit.tokens_end()),
