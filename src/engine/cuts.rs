@@ -14,9 +14,12 @@ const CUTS_MIN: u32 = 3;
 /// runs ahead of what was let through, by buffers.
 const SLACK: u64 = 64 * 1024;
 
-/// How many bodies in a row that were let through whole, and broke before their answer, make a limit while
-/// shorter ones pass. Accidents break bodies on their way, not in the moment between.
-const UNANSWERED_MIN: u32 = 2;
+/// Bodies in a row that broke make a limit while shorter ones pass, by the weight of each: two that were
+/// let through whole and broke before their answer, or three of any kind. Accidents break bodies on their
+/// way, rarely in the moment between.
+const BROKEN_MIN: u32 = 6;
+const UNANSWERED: u32 = 3;
+const MIDWAY: u32 = 2;
 
 /// Buffers on the way may take all of a body that is a little too long: where it was cut does not show
 /// then. The shorter one that passes meanwhile is at least this share of it; else it says nothing.
@@ -27,7 +30,7 @@ const PASSED_SHARE: u64 = 2;
 pub(crate) struct Cuts {
     offset: u64,
     times: u32,
-    /// Bodies in a row that broke, while shorter ones passed and none as long as the shortest of them did.
+    /// The weight of bodies in a row that broke, while shorter ones passed and none as long as the shortest of them did.
     broken: u32,
     /// The shortest of them.
     broken_len: u64,
@@ -67,24 +70,23 @@ impl Cuts {
             return None;
         }
         self.last = Some(now);
-        if offset < len {
-            self.same_place(offset)
-        } else {
-            self.too_long(len)
-        }
+        let is_midway = offset < len;
+        let weight = if is_midway { MIDWAY } else { UNANSWERED };
+        let too_long = self.too_long(len, weight);
+        let same_place = is_midway.then(|| self.same_place(offset)).flatten();
+        same_place.or(too_long)
     }
 
-    /// All of it was let through, and no answer came: whether it was one too many of those that are longer
-    /// than what passes.
-    fn too_long(&mut self, len: u64) -> Option<u64> {
+    /// Whether it was one too many of those that are longer than what passes.
+    fn too_long(&mut self, len: u64, weight: u32) -> Option<u64> {
         // As long a one has passed: lengths do not decide.
         if self.broken == 0 || len <= self.passed_len {
             (self.broken, self.broken_len, self.passed_len) = (0, len, 0);
         }
-        self.broken += 1;
+        self.broken += weight;
         self.broken_len = self.broken_len.min(len);
         let is_near = self.passed_len.saturating_mul(PASSED_SHARE) >= self.broken_len;
-        (self.broken >= UNANSWERED_MIN && is_near).then(|| {
+        (self.broken >= BROKEN_MIN && is_near).then(|| {
             self.broken = 0;
             self.passed_len
         })

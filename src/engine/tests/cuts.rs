@@ -96,12 +96,18 @@ fn cut_after(acknowledged_bytes: u64) -> Failure {
 }
 
 /// Bodies that break though all of them was acknowledged, since buffers took it: two in a row that are
-/// longer than what passes are a limit, and that is what passes. `+` is a body in KiB that passed, `-`
-/// one that broke.
+/// longer than what passes are a limit, and that is what passes; so are three of which some broke on
+/// their way. `+` is a body in KiB that passed, `-` one that broke; from 10 000 on, on its way.
 #[test]
 fn longer_than_what_passes() {
-    let rows: [(&str, &[i64], Option<u64>); 7] = [
+    let rows: [(&str, &[i64], Option<u64>); 9] = [
         ("a limit", &[500, -1200, 1000, -1100], Some(1000)),
+        (
+            "of both kinds",
+            &[-1200, 1000, -11_200, -11_300],
+            Some(1000),
+        ),
+        ("two are too few", &[-11_200, 1000, -1200, 900], None),
         ("nothing passed since", &[1000, -1200, -1100], None),
         ("only short ones pass", &[-1200, 500, -1100], None),
         ("a long one passed", &[-1200, 1000, 1200, -1100], None),
@@ -121,11 +127,14 @@ fn longer_than_what_passes() {
         let mut cuts = Cuts::default();
         let mut told = None;
         for body in bodies {
-            let len = body.unsigned_abs() * KIB;
+            let is_midway = body.unsigned_abs() > 10_000;
+            let len = body.unsigned_abs() % 10_000 * KIB;
+            // Where it breaks on its way is anywhere.
+            let offset = if is_midway { len / 3 } else { len };
             assert_eq!(told, None, "{story}: too early");
             match body {
                 0.. => cuts.passed(len),
-                _ => told = cuts.cut(Default::default(), len, len),
+                _ => told = cuts.cut(Default::default(), offset, len),
             }
         }
         assert_eq!(told, expected.map(|len| len * KIB), "{story}");
