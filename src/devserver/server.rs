@@ -19,11 +19,13 @@ use crate::clock;
 use crate::devserver::accept::{Door, attend};
 use crate::devserver::counters::{Counters, Requests};
 use crate::devserver::exchange::Operation;
+use crate::devserver::faults::effects::holds_bodies_up;
 use crate::devserver::faults::{FaultPlan, FaultPlanError, Faults, HostState};
 use crate::devserver::link::Line;
 use crate::devserver::pipeline::RequestId;
 use crate::devserver::rate::Rate;
 use crate::devserver::service::Service;
+use crate::devserver::socket::SMALL_BUFFER_LEN;
 #[cfg(test)]
 use crate::devserver::socket::Socket;
 use crate::devserver::store::{KeyPair, Place, Store, key_pair};
@@ -209,7 +211,9 @@ impl DevServerBuilder {
     pub async fn start(self) -> Result<DevServer, DevServerError> {
         self.faults.check()?;
         let line = Line::new(self.rate, self.latency);
-        let doors = self.doors(line.buffer_len())?;
+        // A buffer made small later does not take back what the kernel has promised to take by then.
+        let unread_max = holds_bodies_up(&self.faults).then_some(SMALL_BUFFER_LEN);
+        let doors = self.doors(line.buffer_len().or(unread_max))?;
         let hosts: Vec<String> = doors.iter().map(|door| authority(door.address())).collect();
         #[cfg(test)]
         let (doors, hosts, ways_in) = within::doors(doors, hosts, &self.within);

@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Receive buffer of a connection that is to be read slowly or not at all, in bytes: with the
 /// kernel's own choice, megabytes would seem to have been read.
-const SMALL_BUFFER_LEN: usize = 16 * 1024;
+pub(crate) const SMALL_BUFFER_LEN: usize = 16 * 1024;
 
 /// The seam to a kernel: what a server does to a connection beside HTTP. A TCP socket, or a pipe
 /// within the process that behaves like one.

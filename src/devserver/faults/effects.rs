@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::devserver::exchange::Overrides;
 use crate::devserver::faults::plan::{
-    AnswerField, CannedAnswer, Expire, Fault, Loss, Moment, StopReading,
+    AnswerField, CannedAnswer, Expire, Fault, FaultPlan, Loss, Moment, StopReading,
 };
 use crate::devserver::rate::Rate;
 
@@ -126,6 +126,15 @@ impl Effects {
             || self.reading.pause.is_some()
             || self.interruption.as_ref().is_some_and(stops)
     }
+}
+
+/// Whether some client of this plan is to feel how its body is read.
+pub(crate) fn holds_bodies_up(plan: &FaultPlan) -> bool {
+    plan.faults.iter().any(|fault| {
+        let mut effects = Effects::default();
+        effects.add(fault);
+        effects.holds_the_body_up()
+    })
 }
 
 impl Interruption {
