@@ -108,6 +108,7 @@ mod tests {
                 connecting: ms(0),
                 sending: ms(4_210),
                 answering: ms(81),
+                before: None,
             },
             status: Some(200),
             request_id: Some("aB3x".to_owned()),

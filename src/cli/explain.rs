@@ -58,6 +58,7 @@ mod tests {
             connecting: Duration::from_millis(210),
             sending: Duration::from_secs(42),
             answering: Duration::from_secs(60),
+            before: None,
         }
     }
 

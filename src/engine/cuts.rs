@@ -4,7 +4,7 @@
 use crate::engine::event::Moment;
 use crate::engine::plan::{PART_LEN_MIN, PARTS_MAX, Protocol, SEGMENT_LEN_MIN};
 use crate::engine::{Engine, Work};
-use crate::model::{Failure, FailureKind};
+use crate::model::{Failure, FailureKind, Trace};
 
 /// How many cuts in a row at one place make a limit. Twice may be chance, and a limit that is none
 /// costs little: shorter bodies, more round trips.
@@ -13,6 +13,11 @@ const CUTS_MIN: u32 = 3;
 /// How far apart cuts at one place may be, in bytes, or an eighth of the place: what is acknowledged
 /// runs ahead of what was let through, by buffers.
 const SLACK: u64 = 64 * 1024;
+
+/// A request that went out again at once on a new connection and was cut again within this share of the
+/// place was not cut by chance, unless as long a body has passed: of connections that break anywhere,
+/// one pair in a hundred would meet it.
+const SAME_SHARE: u64 = 256;
 
 /// Bodies in a row that broke make a limit while shorter ones pass, by the weight of each: two that were
 /// let through whole and broke before their answer, or three of any kind. Accidents break bodies on their
@@ -36,13 +41,29 @@ pub(crate) struct Cuts {
     broken_len: u64,
     /// The longest that passed meanwhile.
     passed_len: u64,
+    /// The longest that ever passed.
+    longest: u64,
     /// When the last one was counted.
     last: Option<Moment>,
+}
+
+/// A body whose connection broke.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cut {
+    /// When it was begun.
+    pub(crate) begun: Moment,
+    /// How many of its bytes were let through.
+    pub(crate) offset: u64,
+    /// The same of the time before, when it went out again at once on a new connection.
+    pub(crate) before: Option<u64>,
+    /// Its length, in bytes.
+    pub(crate) len: u64,
 }
 
 impl Cuts {
     /// A body of `len` bytes was acknowledged whole.
     pub(crate) fn passed(&mut self, len: u64) {
+        self.longest = self.longest.max(len);
         if len >= self.offset {
             self.times = 0;
         }
@@ -53,28 +74,31 @@ impl Cuts {
         }
     }
 
-    /// A body of `len` bytes that was begun at `begun` was cut `now` after `offset` bytes. The length
-    /// that may pass, when this was one cut too many at one place.
-    pub(crate) fn cut(
-        &mut self,
-        (begun, now): (Moment, Moment),
-        offset: u64,
-        len: u64,
-    ) -> Option<u64> {
+    /// A body was cut `now`. The length that may pass, when this was one cut too many.
+    pub(crate) fn cut(&mut self, now: Moment, cut: Cut) -> Option<u64> {
         // Nothing was let through.
-        if offset == 0 {
+        if cut.offset == 0 {
             return None;
         }
         // Lanes that break together, as when an address changes, are one accident.
-        if self.last.is_some_and(|last| begun < last) {
+        if self.last.is_some_and(|last| cut.begun < last) {
             return None;
         }
         self.last = Some(now);
-        let is_midway = offset < len;
-        let weight = if is_midway { MIDWAY } else { UNANSWERED };
-        let too_long = self.too_long(len, weight);
-        let same_place = is_midway.then(|| self.same_place(offset)).flatten();
-        same_place.or(too_long)
+        let is_midway = |offset: &u64| (1..cut.len).contains(offset);
+        let weight = if is_midway(&cut.offset) {
+            MIDWAY
+        } else {
+            UNANSWERED
+        };
+        let too_long = self.too_long(cut.len, weight);
+        // Two connections, one after the other: two cuts.
+        let before = cut.before.filter(is_midway);
+        let before = before.and_then(|before| self.same_place(before, None));
+        let same_place = is_midway(&cut.offset)
+            .then(|| self.same_place(cut.offset, cut.before))
+            .flatten();
+        before.or(same_place).or(too_long)
     }
 
     /// Whether it was one too many of those that are longer than what passes.
@@ -92,12 +116,14 @@ impl Cuts {
         })
     }
 
-    /// Whether it was one too many at one place.
-    fn same_place(&mut self, offset: u64) -> Option<u64> {
+    /// Whether it was one too many at one place, or the repeat of one that was cut `before` right there.
+    fn same_place(&mut self, offset: u64, before: Option<u64>) -> Option<u64> {
         let is_same = self.offset.abs_diff(offset) <= SLACK.max(offset / 8);
         self.times = if is_same { self.times + 1 } else { 1 };
         self.offset = offset;
-        (self.times >= CUTS_MIN).then(|| {
+        let is_right_there =
+            |before: u64| before.abs_diff(offset) <= offset / SAME_SHARE && self.longest < offset;
+        (self.times >= CUTS_MIN || before.is_some_and(is_right_there)).then(|| {
             self.times = 0;
             offset - offset / 4
         })
@@ -117,10 +143,16 @@ impl Engine {
         if failure.kind != FailureKind::Broken {
             return None;
         }
-        let traced = failure.trace.as_ref();
-        let traced = traced.map_or(0, |trace| trace.acknowledged_bytes);
-        let offset = traced.max(work.watch.acknowledged());
-        let passes = self.cuts.cut((work.begun, now), offset, len)?;
+        let trace = failure.trace.as_deref();
+        let place = |trace: &Trace| trace.acknowledged_bytes;
+        let traced = trace.map_or(0, place);
+        let cut = Cut {
+            begun: work.begun,
+            offset: traced.max(work.watch.acknowledged()),
+            before: trace.and_then(|trace| trace.before.as_deref()).map(place),
+            len,
+        };
+        let passes = self.cuts.cut(now, cut)?;
         let is_long_enough = match self.layout.protocol {
             Protocol::Parts => {
                 let fits = self.job.size.div_ceil(passes) <= PARTS_MAX;

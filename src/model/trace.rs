@@ -44,4 +44,7 @@ pub struct Trace {
     pub sending: Duration,
     /// Time from there to its end.
     pub answering: Duration,
+    /// The way before, when the request broke on a connection that had served others and might have been
+    /// over before, and therefore went out again at once on a new one. Told in failures only.
+    pub before: Option<Box<Self>>,
 }

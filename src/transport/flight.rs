@@ -218,6 +218,7 @@ impl Flight {
             connecting: between(state.began, connected),
             sending: leg.map_or(Duration::ZERO, |_| between(connected, acknowledged)),
             answering: between(acknowledged, now),
+            before: None,
         })
     }
 

@@ -109,14 +109,14 @@ impl Executor {
             self.over(call.flying, &answer, is_repeated);
             answer
         };
-        let mut answer = send(call.request.clone(), call.repeat.reuse()).await;
-        if let Err(unanswered) = &answer
-            && call.repeat.allows(unanswered.stale)
-        {
-            self.transport.forget_idle(endpoint);
-            answer = send(call.request, Reuse::Never).await;
-        }
-        let answer = answer.map_err(|unanswered| unanswered.failure)?;
+        let answer = match send(call.request.clone(), call.repeat.reuse()).await {
+            Err(first) if call.repeat.allows(first.stale) => {
+                self.transport.forget_idle(endpoint);
+                let again = send(call.request, Reuse::Never).await;
+                again.map_err(|unanswered| after(first.failure, unanswered.failure))?
+            }
+            answer => answer.map_err(|unanswered| unanswered.failure)?,
+        };
         self.permit
             .hear_clock(failure::server_time(&answer), clock::wall());
         Ok(answer)
@@ -168,6 +168,14 @@ impl Executor {
             is_repeated,
         }));
     }
+}
+
+/// `failure` of a request that went out again after `first`.
+fn after(first: Failure, mut failure: Failure) -> Failure {
+    if let Some(trace) = &mut failure.trace {
+        trace.before = first.trace;
+    }
+    failure
 }
 
 /// The service's word for what `effect` asks of it.

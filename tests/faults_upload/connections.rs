@@ -64,6 +64,39 @@ async fn closed_when_reused() {
     assert_eq!(seen.of(Operation::Stat).requests, 0, "nobody had to look");
 }
 
+/// A request that is cut on a used connection and again on the new one that it goes out on at once is
+/// told of once, with both places: that is how a limit on the way is recognized.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_cuts_are_told() {
+    let plan = "[[fault]]\noperation = SEGMENT\nnth = [2, 3]\nreset = { after_body_bytes = 50000 }";
+    for way in [Way::V1, Way::V2] {
+        let failures = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&failures);
+        let ended = upload_as(
+            way,
+            plan,
+            |settings| settings.window(1),
+            |put| {
+                put.on_event(move |event| {
+                    if let Event::Retrying { failure, .. } = event {
+                        heard.lock().unwrap().push(failure.clone());
+                    }
+                })
+            },
+        );
+        ended.await.result.unwrap();
+        let failures = failures.lock().unwrap();
+        let [failure] = failures.as_slice() else {
+            panic!("{way:?}: {failures:?}");
+        };
+        let trace = failure.trace.as_deref().expect("an attempt");
+        let before = trace.before.as_deref().expect("another before it");
+        assert!(before.is_reused && !trace.is_reused, "{way:?}: {trace:?}");
+        assert_eq!(before.body_len, trace.body_len, "{way:?}");
+        assert!(before.acknowledged_bytes > 0, "{way:?}: {before:?}");
+    }
+}
+
 /// A refusal that comes before the body is sent, from a server that then closes, is what is told: not
 /// the broken pipe that follows it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

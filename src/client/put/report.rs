@@ -176,6 +176,7 @@ mod tests {
                 connecting: Duration::ZERO,
                 sending: Duration::ZERO,
                 answering: Duration::ZERO,
+                before: None,
             },
             status,
             request_id: None,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::engine::cuts::Cuts;
-use crate::engine::event::{Effect, Outcome};
+use crate::engine::cuts::{Cut, Cuts};
+use crate::engine::event::{Effect, Moment, Outcome};
 use crate::engine::plan::Protocol;
 use crate::engine::tests::bounds::{job, run};
 use crate::engine::tests::world::MIB;
@@ -91,6 +91,7 @@ fn cut_after(acknowledged_bytes: u64) -> Failure {
         connecting: Duration::ZERO,
         sending: Duration::ZERO,
         answering: Duration::ZERO,
+        before: None,
     }));
     failure
 }
@@ -134,7 +135,7 @@ fn longer_than_what_passes() {
             assert_eq!(told, None, "{story}: too early");
             match body {
                 0.. => cuts.passed(len),
-                _ => told = cuts.cut(Default::default(), offset, len),
+                _ => told = cuts.cut(Moment::default(), cut(offset, len)),
             }
         }
         assert_eq!(told, expected.map(|len| len * KIB), "{story}");
@@ -155,8 +156,45 @@ fn one_place() {
     ];
     for (offsets, expected) in rows {
         let mut cuts = Cuts::default();
-        let told = offsets.map(|offset| cuts.cut(Default::default(), offset * KIB, 8000 * KIB));
+        let told = offsets.map(|at| cuts.cut(Moment::default(), cut(at * KIB, 8000 * KIB)));
         assert_eq!(told[..2], [None, None], "{offsets:?}");
         assert_eq!(told[2].is_some(), expected, "{offsets:?}");
+    }
+}
+
+/// A request that went out again at once and was cut again was cut twice; if right there, and nothing as
+/// long has passed, that is a limit by itself. One that broke before it had brought anything away was
+/// cut once. What passed before, then places in KiB, the one of the first connection first.
+#[test]
+fn a_repeat_counts_as_well() {
+    let rows = [
+        ("right there", 900, vec![(1020, 1024)], true),
+        ("near it", 900, vec![(1019, 1024)], false),
+        ("as long has passed", 1024, vec![(1020, 1024)], false),
+        ("two near", 1024, vec![(1000, 1010), (990, 1000)], true),
+        ("near, and one", 0, vec![(1000, 1010), (0, 1000)], true),
+        ("stale ones", 0, vec![(0, 1000), (0, 1000)], false),
+        ("elsewhere", 0, vec![(300, 1000), (5000, 1000)], false),
+        ("whole ones", 0, vec![(8000, 8000)], false),
+    ];
+    for (story, passed, pairs, expected) in rows {
+        let mut cuts = Cuts::default();
+        cuts.passed(passed * KIB);
+        let mut told = None;
+        for (before, offset) in pairs {
+            assert_eq!(told, None, "{story}: too early");
+            let before = Some(before * KIB);
+            let again = cut(offset * KIB, 8000 * KIB);
+            told = cuts.cut(Moment::default(), Cut { before, ..again });
+        }
+        assert_eq!(told.is_some(), expected, "{story}: {told:?}");
+    }
+}
+
+fn cut(offset: u64, len: u64) -> Cut {
+    Cut {
+        offset,
+        len,
+        ..Cut::default()
     }
 }
