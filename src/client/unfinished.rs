@@ -151,11 +151,12 @@ impl Uploader {
     /// Goes on with the unfinished upload `id`, or the only one whose id begins so, from the file that it
     /// was begun with. Await the builder to run it.
     ///
-    /// Type, file name, metadata, variables and [`Put::insert_only`] are what they were, as far as the
-    /// builder does not say otherwise: what is given once replaces all that was given of its kind. What
-    /// a put policy or a token said is not remembered, nor is [`Put::keep_last_modified`], nor how it was to
-    /// travel (hosts, window, deadlines): say it again. Where names and values came to more than
-    /// 5 KiB they are not either, and must be given again, else it fails with [`ErrorKind::Usage`].
+    /// Type, file name, metadata, variables, [`Put::insert_only`] and [`Put::keep_last_modified`] are what
+    /// they were, as far as the builder does not say otherwise: what is given once replaces all that was
+    /// given of its kind. A put policy or a token that was given for this upload alone is not remembered,
+    /// nor are names and values of more than 5 KiB: they must be given again, else it fails with
+    /// [`ErrorKind::Usage`]. How it was to travel (hosts, window, deadlines) is not remembered either, and
+    /// is the uploader's unless it is said again.
     ///
     /// A token provider is asked once more than by another upload: whose uploads these are.
     ///

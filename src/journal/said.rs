@@ -1,7 +1,8 @@
 //! What an upload says about its object, kept so that whoever goes on with it can say it again. Pure.
 //!
-//! Only what the caller gave: what it left out follows from the source, today as then. What the put
-//! policy says is not here: it is part of tokens, and of those nothing is ever written.
+//! Only what the caller gave: what it left out follows from the source, today as then. What a put
+//! policy says is not here, only that there was one: it is part of tokens, and of those nothing is ever
+//! written.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,12 @@ pub(crate) struct Said {
     /// Another object is never replaced.
     #[serde(skip_serializing_if = "is_false", default)]
     pub(crate) insert_only: bool,
+    /// The file's time of change goes with the object.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub(crate) keep_last_modified: bool,
+    /// A put policy or a token was given for this upload alone: who goes on has to give one again.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub(crate) has_policy: bool,
     /// There was more than can be kept: who goes on has to say it again.
     #[serde(skip_serializing_if = "is_false", default)]
     pub(crate) is_cut: bool,
@@ -46,9 +53,12 @@ impl Said {
         let kept = match len > SAID_LEN_MAX {
             false => self,
             true => Self {
-                insert_only: self.insert_only,
+                file_name: None,
+                mime_type: None,
+                metadata: Vec::new(),
+                vars: Vec::new(),
                 is_cut: true,
-                ..Self::default()
+                ..self
             },
         };
         (kept != Self::default()).then_some(kept)

@@ -52,6 +52,8 @@ pub(crate) fn named() -> Header {
         mime_type: Some("text/plain".to_owned()),
         vars: vec![("who".to_owned(), "me".to_owned())],
         insert_only: true,
+        keep_last_modified: true,
+        has_policy: true,
         ..Said::default()
     });
     named

@@ -72,6 +72,11 @@ impl Put {
         }
     }
 
+    /// Whether something other than the uploader's own right decides what becomes of the object.
+    fn has_policy(&self) -> bool {
+        self.policy.is_some() || self.token.is_some()
+    }
+
     /// What is kept of what is said of the object.
     pub(super) fn says(&self) -> Option<Said> {
         let said = Said {
@@ -80,6 +85,8 @@ impl Put {
             metadata: self.metadata.clone(),
             vars: self.vars.clone(),
             insert_only: self.insert_only,
+            keep_last_modified: self.keep_last_modified,
+            has_policy: self.has_policy(),
             is_cut: false,
         };
         said.kept()
@@ -99,6 +106,12 @@ impl Put {
         self.key = header.target.key.map(|key| key.as_str().to_owned());
         self.resume_id = header.target.resume_id.map(String::from);
         let said = header.says.unwrap_or_default();
+        if said.has_policy && !self.has_policy() {
+            let what = "it was begun with a put policy or a token of its own, and those are not remembered";
+            return Err(
+                Error::new(ErrorKind::Usage, what).next("give that policy, or a token, again")
+            );
+        }
         let says_nothing = self.metadata.is_empty() && self.vars.is_empty();
         if said.is_cut && says_nothing {
             let what = "what was said of this object was too long to be remembered";
@@ -114,6 +127,7 @@ impl Put {
             self.vars = said.vars;
         }
         self.insert_only |= said.insert_only;
+        self.keep_last_modified |= said.keep_last_modified;
         Ok(self)
     }
 }
