@@ -217,7 +217,9 @@ impl UploaderBuilder {
     ///
     /// Sending begins when a stream has been written whole; one of at most 256 KiB is not written. Its
     /// file is removed when the upload is done, given up, or was never remembered;
-    /// [`Uploader::unfinished`] also removes what nobody needs any more. The directory is made for its
+    /// [`Uploader::unfinished`] also removes what nobody needs any more. A second stream to the same key, with
+    /// the same [`resume_id`](crate::Put::resume_id), is refused while the first is under way
+    /// ([`ErrorKind::Held`]). The directory is made for its
     /// owner only, and is not to be shared with other uploaders or other files.
     pub fn spool_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.spool_dir = Some(dir.into());

@@ -100,12 +100,17 @@ impl Memory {
         Ok((Recorder::new(Some((journal, identity))), checkpoint))
     }
 
+    /// What the service is called here.
+    pub(super) fn store(&self, hosts: &HostBook) -> String {
+        self.store_name.clone().unwrap_or_else(|| hosts.store())
+    }
+
     /// Where `errand` goes.
     pub(super) fn target(&self, errand: &Errand<'_>, hosts: &HostBook) -> Target {
         Target {
             service: SERVICE.to_owned(),
             access_key: errand.access_key.as_str().to_owned(),
-            store: self.store_name.clone().unwrap_or_else(|| hosts.store()),
+            store: self.store(hosts),
             bucket: errand.bucket.clone(),
             key: errand.key.cloned(),
             resume_id: errand.resume_id.cloned(),

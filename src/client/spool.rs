@@ -33,16 +33,21 @@ impl Inner {
 }
 
 impl Put {
-    /// Writes all of `stream` to the spool directory, and opens it there.
+    /// Writes all of `stream` to the spool directory, and reads it from there. Another upload of the same
+    /// name is found out before the stream is read to its end for nothing.
     pub(super) async fn spool(
         &self,
         stream: &StreamSource,
         dir: &Path,
     ) -> Result<(Source, SpoolFile), Error> {
         let random = self.seed()?;
-        let written = SpoolFile::write(stream, dir, (&self.spool_name(random), random)).await;
+        let name = self.spool_name(random);
+        if SpoolFile::is_in_use(dir, &name).await {
+            return Err(in_use());
+        }
+        let written = SpoolFile::write(stream, dir, (&name, random)).await;
         let spool = written.map_err(|failure| Error::from_failure("write the stream", failure))?;
-        let opened = Source::open(spool.path()).await;
+        let opened = spool.source().await;
         let source = opened.map_err(|failure| Error::from_failure("open the stream", failure))?;
         Ok((source, spool))
     }
@@ -52,7 +57,9 @@ impl Put {
     fn spool_name(&self, random: u64) -> String {
         let mut name = Sha1::new();
         let key = self.key.as_deref().unwrap_or_default();
+        let inner = &self.uploader.inner;
         for part in [
+            inner.memory.store(&inner.hosts).as_str(),
             self.bucket.as_str(),
             key,
             self.resume_id.as_deref().unwrap_or_default(),
@@ -87,6 +94,12 @@ impl Uploader {
         };
         source::sweep(&spool_dir, clock::wall(), is_needed);
     }
+}
+
+/// The error of a second upload of one name.
+fn in_use() -> Error {
+    let what = "the stream of another upload to this key is being written, or sent";
+    Error::new(ErrorKind::Held, what).next("wait for it, or name this one with another resume_id")
 }
 
 /// The error of a spool directory that helps nobody.

@@ -199,9 +199,8 @@ impl Uploader {
     pub(super) fn home_of(&self, access: &Access) -> Result<Home, Error> {
         let inner = &self.inner;
         let access_key = account(access)?;
-        let store = inner.memory.store_name.clone();
         Ok(Home {
-            store: store.unwrap_or_else(|| inner.hosts.store()),
+            store: inner.memory.store(&inner.hosts),
             access_key: access_key.as_str().to_owned(),
         })
     }

@@ -36,6 +36,14 @@ impl FileSource {
         Ok(source)
     }
 
+    /// The same for `file`, which is open already: wherever its path leads by now.
+    pub(crate) async fn over(file: Arc<File>, path: &Path) -> Result<Self, Failure> {
+        let path = path.to_owned();
+        let mut source = run_blocking(move || Self::over_now(file, path)).await?;
+        source.identity = source.settled().await?;
+        Ok(source)
+    }
+
     fn open_now(path: PathBuf) -> Result<Self, Failure> {
         let refuse = |why: String| failure(&path, &why);
         // Looked at before, since opening some devices does something, and after, since it may have
@@ -45,13 +53,18 @@ impl FileSource {
             return Err(refuse(why.to_owned()));
         }
         let file = open_without_waiting(&path).map_err(|error| refuse(told(&error)))?;
+        Self::over_now(Arc::new(file), path)
+    }
+
+    fn over_now(file: Arc<File>, path: PathBuf) -> Result<Self, Failure> {
+        let refuse = |why: String| failure(&path, &why);
         let metadata = file.metadata().map_err(|error| refuse(told(&error)))?;
         if let Some(why) = no_regular_file(&metadata) {
             return Err(refuse(why.to_owned()));
         }
         Ok(Self {
             identity: Identity::of(&metadata),
-            file: Arc::new(file),
+            file,
             path,
             pool: Pool::default(),
         })

@@ -1,6 +1,6 @@
 //! A stream on its way to the disk, so that it can be read as often as needed, also by a later process.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::blocking;
 use crate::model::{ByteSpan, Failure, FailureKind};
 use crate::source::span::PIECE_LEN;
-use crate::source::{Fetched, StreamSource};
+use crate::source::{Fetched, FileSource, Source, StreamSource};
 
 /// How the name of a whole spool file ends.
 const WHOLE: &str = "spool";
@@ -60,10 +60,28 @@ impl SpoolFile {
         let (whole, syncing) = (path.clone(), Arc::clone(&file));
         on_disk(&path, move || {
             syncing.sync_all()?;
-            fs::rename(&unfinished.0, whole)
+            fs::rename(&unfinished.0, &whole)?;
+            keep_name(&whole);
+            Ok(())
         })
         .await?;
         Ok(Self { path, file })
+    }
+
+    /// Whether another upload writes to, or reads from, a file of `dir` that is called after `name`.
+    pub(crate) async fn is_in_use(dir: &Path, name: &str) -> bool {
+        let (dir, name) = (dir.to_owned(), name.to_owned());
+        let looking = blocking::spawn(move || {
+            // A directory that is not there yet holds nothing.
+            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+            let is_its = |entry: &fs::DirEntry| {
+                let file_name = entry.file_name();
+                let rest = file_name.to_str().and_then(|it| it.strip_prefix(&name));
+                rest.is_some_and(|rest| rest.starts_with(['.', '-']))
+            };
+            entries.filter(is_its).any(|entry| is_locked(&entry.path()))
+        });
+        looking.await.unwrap_or(false)
     }
 
     /// The file at `path`, which an earlier process wrote; none where it is not there, or in use.
@@ -74,9 +92,10 @@ impl SpoolFile {
         Some(Self { path, file })
     }
 
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// What was written, whatever lies at its path by now.
+    pub(crate) async fn source(&self) -> Result<Source, Failure> {
+        let opened = FileSource::over(Arc::clone(&self.file), &self.path);
+        opened.await.map(Source::File)
     }
 
     /// Removes it. What cannot be removed is swept away later.
@@ -113,6 +132,22 @@ pub(crate) fn sweep(dir: &Path, now: SystemTime, is_needed: impl Fn(&Path) -> bo
     }
 }
 
+/// A power cut after a rename may undo it, unless the directory is on the disk, too. Where that cannot be
+/// asked for, the stream would have to be given again.
+fn keep_name(path: &Path) {
+    #[cfg(unix)]
+    if let Some(dir) = path.parent() {
+        File::open(dir).and_then(|dir| dir.sync_all()).ok();
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+}
+
+fn is_locked(path: &Path) -> bool {
+    let locked = File::open(path).map(|file| file.try_lock());
+    matches!(locked, Ok(Err(TryLockError::WouldBlock)))
+}
+
 /// Whether nobody wrote to the file of late, by the clock that stamps files.
 fn is_old(path: &Path, now: SystemTime) -> bool {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
@@ -137,7 +172,7 @@ fn begin(dir: &Path, part: &Path) -> io::Result<File> {
     std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
     folders.create(dir)?;
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(part)?;
@@ -194,10 +229,13 @@ mod tests {
         let whole = SpoolFile::write(&stream(reader), &dir, ("a", 1))
             .await
             .unwrap();
-        assert_eq!(fs::read(whole.path()).unwrap(), bytes);
-        assert!(SpoolFile::adopt(whole.path()).is_none(), "it is in use");
+        assert_eq!(fs::read(dir.join("a.spool")).unwrap(), bytes);
+        assert!(
+            SpoolFile::adopt(&dir.join("a.spool")).is_none(),
+            "it is in use"
+        );
         #[cfg(unix)]
-        for (path, expected) in [(&*dir, 0o700), (whole.path(), 0o600)] {
+        for (path, expected) in [(&*dir, 0o700), (&*dir.join("a.spool"), 0o600)] {
             use std::os::unix::fs::PermissionsExt;
             let mode = fs::metadata(path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, expected, "{}", path.display());

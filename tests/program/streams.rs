@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use haul::kodo::Etag;
-use haul::{Done, Error, ErrorKind, Event, Protocol, Put, Uploader};
+use haul::{Done, Error, ErrorKind, Event, Protocol, Put, SourceState, Uploader};
 
-use crate::world::{Ran, Server, World, content};
+use crate::world::{PATIENCE, Ran, Server, World, content};
 
 const MIB: usize = 1024 * 1024;
 
@@ -97,6 +97,52 @@ fn any_length() {
         let told_early = is_known || len < 4 * MIB;
         let first = told_early.then_some(len as u64);
         assert_eq!(sizes, [first, Some(len as u64)], "{story}");
+    }
+}
+
+/// With the least memory that there may be, many streams at once wait for one another and all come through,
+/// whatever their lengths, and although what was sent is needed again after resets.
+#[test]
+fn with_the_least_memory() {
+    let server = Server::with(
+        "[[fault]]\noperation = [\"mkblk\", \"bput\", \"part\"]\nprobability = 0.2\n\
+         reset = { after_body_bytes = 30000 }\n",
+    );
+    let lens = [
+        0,
+        1,
+        MIB,
+        4 * MIB - 1,
+        4 * MIB,
+        4 * MIB + 1,
+        8 * MIB,
+        9 * MIB,
+    ];
+    for wished in [Protocol::Auto, Protocol::V2] {
+        let keys = server.server.credentials();
+        let uploader = Uploader::builder()
+            .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+            .endpoint(server.server.url())
+            .stream_memory(8 * MIB as u64)
+            .protocol(wished)
+            .build()
+            .unwrap();
+        let puts = lens.iter().enumerate().map(|(at, len)| {
+            let bytes = content(*len);
+            let put = uploader.put_stream("b", format!("{at}"), pieces(&bytes));
+            async move {
+                let done = put.await.unwrap_or_else(|error| panic!("{len}: {error}"));
+                assert_eq!(done.size, *len as u64);
+                if wished == Protocol::Auto {
+                    assert_eq!(done.hash, Etag::of(&bytes), "{len}");
+                }
+            }
+        });
+        let all = futures_util::future::join_all(puts);
+        let ended = server
+            .runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, all).await });
+        ended.unwrap_or_else(|_| panic!("{wished:?}: somebody waits for ever"));
     }
 }
 
@@ -283,6 +329,51 @@ fn spooled() {
         });
         assert_eq!(files(), 0, "given again: {is_given_again}");
     }
+}
+
+/// Two streams to one key at once: the second is refused before it is read to its end, and takes nothing
+/// from the first, which stays resumable. Another name is another upload.
+#[test]
+fn spooled_twice() {
+    let server = Server::with("[[fault]]\noperation = \"mkblk\"\nnth = 2\nhold = \"h\"\n");
+    let world = World::new();
+    let keys = server.server.credentials();
+    let uploader = Uploader::builder()
+        .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+        .endpoint(server.server.url())
+        .state_dir(world.path("state"))
+        .spool_dir(world.path("spool"))
+        .window(1)
+        .build()
+        .unwrap();
+    let bytes = content(9 * MIB);
+    server.runtime.block_on(async {
+        let first = uploader.put_stream("b", "k", pieces(&bytes));
+        let second = async {
+            server.server.faults().until_held("h").await;
+            // One that would never end.
+            let endless = stream::repeat_with(|| io::Result::Ok(Bytes::from_static(&[7; 4096])));
+            let refused = uploader.put_stream("b", "k", endless).await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Held, "{refused}");
+            let other = uploader.put_stream("b", "k", pieces(&content(3 * MIB)));
+            other.resume_id("another").await.unwrap();
+            let left = uploader.unfinished().await.unwrap();
+            let [left] = &left[..] else {
+                panic!("{left:?}")
+            };
+            assert_eq!(left.source_state, SourceState::Unchanged);
+        };
+        tokio::select! {
+            ended = first.into_future() => panic!("{ended:?}"),
+            () = second => {}
+        }
+    });
+    server.server.faults().release("h");
+    let left = server.runtime.block_on(uploader.unfinished()).unwrap();
+    let put = uploader.resume(left[0].id.clone().unwrap());
+    let done = server.runtime.block_on(put.into_future()).unwrap();
+    assert_eq!(done.hash, Etag::of(&bytes));
+    assert_eq!(std::fs::read_dir(world.path("spool")).unwrap().count(), 0);
 }
 
 /// A stream that breaks on its way to the disk leaves nothing there, and no upload.
