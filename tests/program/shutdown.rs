@@ -21,7 +21,7 @@ fn a_shutdown_in_the_middle_of_five() {
         let world = World::new();
         server.runtime.block_on(async {
             let first = uploader(&server, &world, protocol);
-            first.set_limit_rate(Some(12 << 20)).unwrap();
+            first.set_limit_rate(Some(6 << 20)).unwrap();
             let begin = |number: usize| {
                 let content: Vec<u8> = content(LEN)
                     .iter()
