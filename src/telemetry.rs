@@ -23,11 +23,6 @@ impl Lasting {
         Self::begin("haul_connections_idle")
     }
 
-    /// An upload under way.
-    pub(crate) fn upload() -> Self {
-        Self::begin("haul_uploads_running")
-    }
-
     fn begin(name: &'static str) -> Self {
         #[cfg(feature = "metrics")]
         metrics::gauge!(name).increment(1.0);
@@ -41,6 +36,38 @@ impl Drop for Lasting {
         metrics::gauge!(self.0).decrement(1.0);
         // Read in any case: the name is all there is without the feature.
         let _ = self.0;
+    }
+}
+
+/// An upload that is awaited. One that is dropped before it has ended is counted as `dropped`.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    _running: Lasting,
+    has_ended: bool,
+}
+
+impl Awaited {
+    /// It begins.
+    pub(crate) fn begin() -> Self {
+        Self {
+            _running: Lasting::begin("haul_uploads_running"),
+            has_ended: false,
+        }
+    }
+
+    /// It ended: `done`, or the word of its error's kind.
+    pub(crate) fn ended(mut self, outcome: &'static str, object_bytes: u64) {
+        self.has_ended = true;
+        upload(outcome);
+        count("haul_bytes_stored_total", object_bytes);
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            upload("dropped");
+        }
     }
 }
 
@@ -92,10 +119,8 @@ pub(crate) fn resent(bytes: u64) {
     count("haul_bytes_resent_total", bytes);
 }
 
-/// An upload ended: `done`, or the word of its error's kind.
-pub(crate) fn upload(outcome: &'static str, object_bytes: u64) {
+fn upload(outcome: &'static str) {
     count_one("haul_uploads_total", ("outcome", outcome));
-    count("haul_bytes_stored_total", object_bytes);
 }
 
 /// The line, as it is now: lanes that it is worth, bytes a second that it carries, hosts set aside.

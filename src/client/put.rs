@@ -35,7 +35,7 @@ use crate::kodo::{AccessKey, Commit, UploadToken};
 use crate::model::{Bucket, ObjectKey};
 use crate::source::{Source, SpoolFile};
 use crate::stop::{Stop, Stops};
-use crate::telemetry::{self, Lasting};
+use crate::telemetry::{self, Awaited};
 use crate::uploader::{self, Access, Job, Outcome, Permit, Unfinished, UploadHosts, random_bytes};
 
 use crate::client::put::report::Log;
@@ -156,16 +156,16 @@ impl Put {
 
     /// Runs it where operators see it.
     async fn observed(self) -> Result<Done, Error> {
-        let _running = Lasting::upload();
+        let awaited = Awaited::begin();
         let key = self.key.as_deref().map(shortened);
         let span = tracing::info_span!("upload", bucket = shortened(&self.bucket), key);
         let result = self.run().instrument(span).await;
         match &result {
             Ok(done) => {
-                telemetry::upload("done", done.size);
                 telemetry::resent(done.resent_bytes);
+                awaited.ended("done", done.size);
             }
-            Err(error) => telemetry::upload(error.kind().as_str(), 0),
+            Err(error) => awaited.ended(error.kind().as_str(), 0),
         }
         result
     }

@@ -4,9 +4,34 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures_util::FutureExt;
+use haul::Uploader;
+use haul::devserver::DevServer;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use crate::world::Ended;
+
+/// An upload that nobody awaits any more is counted, too.
+#[tokio::test]
+async fn the_dropped_are_counted() {
+    let server = DevServer::builder().start().await.unwrap();
+    let keys = server.credentials();
+    let uploader = Uploader::builder()
+        .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+        .endpoint(server.url())
+        .build()
+        .unwrap();
+    let numbers = Numbers::default();
+    let mut put = uploader.put_data("b", "k", "x").into_future();
+    metrics::with_local_recorder(&numbers, || {
+        assert!((&mut put).now_or_never().is_none());
+        assert_eq!(numbers.level("haul_uploads_running"), 1.0);
+        drop(put);
+    });
+    assert_eq!(numbers.level("haul_uploads_running"), 0.0);
+    assert_eq!(numbers.sum("haul_uploads_total"), 1);
+    assert_eq!(numbers.sum("haul_uploads_total outcome=dropped"), 1);
+}
 
 /// Keeps every counter and gauge, by name and labels.
 #[derive(Clone, Default)]

@@ -213,8 +213,9 @@ fn what_was_said_is_said_again() {
 /// would be stored otherwise than was asked. The file's time is remembered.
 #[test]
 fn a_policy_is_given_again() {
+    type Row<'a> = (&'a str, fn(Put) -> Put, bool);
     let policy = || PutPolicy::for_key("b", "k").delete_after_days(3);
-    let rows: [(&str, fn(Put) -> Put, bool); 3] = [
+    let rows: [Row<'_>; 3] = [
         ("nothing", |put| put, false),
         ("a type", |put| put.mime_type("text/plain"), false),
         (
