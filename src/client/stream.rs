@@ -64,8 +64,8 @@ impl OneStream {
 impl Uploader {
     /// Uploads what `stream` gives to `bucket` under `key`. Await the builder to run it.
     ///
-    /// *Length*: any, known ([`Put::size`]) or not. A stream of at most 4 MiB (with v2: of one part) that is
-    /// not longer than the threshold goes in one request (form); a longer one in blocks of 4 MiB (v1), of
+    /// *Length*: any, known ([`Put::size`]) or not. A stream of less than 4 MiB (with v2: than one part) that
+    /// is not longer than the threshold goes in one request (form); a longer one in blocks of 4 MiB (v1), of
     /// which there may be any number. With v2 ([`Protocol::V2`]) there are at most 10 000 parts: 40 000 MiB
     /// unless [`part_size`](Put::part_size) says more or the length is known.
     ///

@@ -53,7 +53,7 @@ pub(crate) async fn unfinished(uploader: &Uploader) -> Vec<Unfinished> {
 }
 
 /// Runs `put` until two answers are held and something is safe, then drops it.
-async fn drop_half_way(server: &Server, put: Put) {
+pub(crate) async fn drop_half_way(server: &Server, put: Put) {
     let faults = server.server.faults();
     let watched = watched(put);
     let is_half_way =
@@ -75,7 +75,7 @@ enum How {
 }
 
 /// Holds all but the first answers, so that something is safe and something is in flight.
-const HOLD: &str = "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 3\nhold = \"h\"\n\
+pub(crate) const HOLD: &str = "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 3\nhold = \"h\"\n\
                     [[fault]]\noperation = \"part\"\nnth = [2, 3]\nhold = \"h\"";
 
 /// Dropped half-way, the job comes back with its file elsewhere: by its own name, or gone on with by the
@@ -256,6 +256,38 @@ fn a_policy_is_given_again() {
             assert!(metadata.contains("last-modified"), "{story}: {metadata}");
         });
     }
+}
+
+/// An upload to hosts of its own goes on by its id where these are named again.
+#[test]
+fn hosts_of_its_own() {
+    let server = Server::with(HOLD);
+    let world = World::new();
+    let file = world.file("f", &content(LEN));
+    let own = server.server.url().replace("127.0.0.1", "localhost");
+    server.runtime.block_on(async {
+        let uploader = uploader(&server, &world, Protocol::V1);
+        let put = uploader.put_file("b", "k", &file).endpoint(own.as_str());
+        drop_half_way(&server, put).await;
+        let faults = server.server.faults();
+        faults.replace(FaultPlan::default()).unwrap();
+        assert_eq!(unfinished(&uploader).await, []);
+        let journals = std::fs::read_dir(world.path("state/uploads")).unwrap();
+        let names = journals.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let id = names.filter_map(|name| Some(name.strip_suffix(".journal")?.to_owned()));
+        let id = id.last().unwrap();
+        let resume = || uploader.resume(id.as_str());
+        let mut done = resume().endpoint(own.as_str()).await;
+        while done
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::Held)
+        {
+            // The one that was dropped brings its last records to the disk.
+            done = resume().endpoint(own.as_str()).await;
+        }
+        assert!(done.unwrap().resumed_bytes > 0);
+        assert_eq!(resume().await.unwrap_err().kind(), ErrorKind::Usage);
+    });
 }
 
 /// What may be moved to another task and outlive its caller.
