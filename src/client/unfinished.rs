@@ -151,11 +151,13 @@ impl Uploader {
     /// Goes on with the unfinished upload `id`, or the only one whose id begins so, from the file that it
     /// was begun with. Await the builder to run it.
     ///
-    /// Type, file name, metadata, variables and [`Put::insert_only`] are what they were, as far as the
-    /// builder does not say otherwise: what is given once replaces all that was given of its kind. What
-    /// a put policy or a token said is not remembered, nor is [`Put::keep_last_modified`], nor how it was to
-    /// travel (hosts, window, deadlines): say it again. Where names and values came to more than
-    /// 5 KiB they are not either, and must be given again, else it fails with [`ErrorKind::Usage`].
+    /// Type, file name, metadata, variables, [`Put::insert_only`] and [`Put::keep_last_modified`] are what
+    /// they were, as far as the builder does not say otherwise: what is given once replaces all that was
+    /// given of its kind. How it was to travel (hosts, protocol, window, deadlines) is not remembered: say it
+    /// again. Nor are a [policy](Put::policy) or [token](Put::upload_token) of the upload's own, and
+    /// variables with which names and values came to more than 5 KiB (where they do without them, file
+    /// name and type): these must be given again, else it fails with [`ErrorKind::Usage`], and makes no
+    /// object that is another than was asked for.
     ///
     /// A token provider is asked once more than by another upload: whose uploads these are.
     ///

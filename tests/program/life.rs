@@ -52,7 +52,7 @@ pub(crate) async fn unfinished(uploader: &Uploader) -> Vec<Unfinished> {
 }
 
 /// Runs `put` until two answers are held and something is safe, then drops it.
-async fn drop_half_way(server: &Server, put: Put) {
+pub(crate) async fn drop_half_way(server: &Server, put: Put) {
     let faults = server.server.faults();
     let watched = watched(put);
     let is_half_way =
@@ -74,7 +74,7 @@ enum How {
 }
 
 /// Holds all but the first answers, so that something is safe and something is in flight.
-const HOLD: &str = "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 3\nhold = \"h\"\n\
+pub(crate) const HOLD: &str = "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 3\nhold = \"h\"\n\
                     [[fault]]\noperation = \"part\"\nnth = [2, 3]\nhold = \"h\"";
 
 /// Dropped half-way, the job comes back with its file elsewhere: by its own name, or gone on with by the
