@@ -5,11 +5,10 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, UNIX_EPOCH};
 
 use haul::devserver::{FaultPlan, Operation};
 use haul::kodo::Etag;
-use haul::{Aborted, Done, Error, ErrorKind, Event, Protocol, Put, PutPolicy};
+use haul::{Aborted, Done, Error, ErrorKind, Event, Protocol, Put};
 use haul::{SourceState, Unfinished, Uploader};
 
 use crate::world::{PATIENCE, Server, World, content};
@@ -53,7 +52,7 @@ pub(crate) async fn unfinished(uploader: &Uploader) -> Vec<Unfinished> {
 }
 
 /// Runs `put` until two answers are held and something is safe, then drops it.
-async fn drop_half_way(server: &Server, put: Put) {
+pub(crate) async fn drop_half_way(server: &Server, put: Put) {
     let faults = server.server.faults();
     let watched = watched(put);
     let is_half_way =
@@ -75,7 +74,7 @@ enum How {
 }
 
 /// Holds all but the first answers, so that something is safe and something is in flight.
-const HOLD: &str = "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 3\nhold = \"h\"\n\
+pub(crate) const HOLD: &str = "[[fault]]\noperation = [\"mkblk\", \"bput\"]\nfrom = 3\nhold = \"h\"\n\
                     [[fault]]\noperation = \"part\"\nnth = [2, 3]\nhold = \"h\"";
 
 /// Dropped half-way, the job comes back with its file elsewhere: by its own name, or gone on with by the
@@ -205,55 +204,6 @@ fn what_was_said_is_said_again() {
             assert_eq!(stat.mime_type, mime_type);
             let metadata = format!("{:?}", stat.metadata);
             assert!(metadata.contains(color), "{metadata}");
-        });
-    }
-}
-
-/// With a put policy of its own an upload goes on only where one is given again: without it the object
-/// would be stored otherwise than was asked. The file's time is remembered.
-#[test]
-fn a_policy_is_given_again() {
-    type Row<'a> = (&'a str, fn(Put) -> Put, bool);
-    let policy = || PutPolicy::for_key("b", "k").delete_after_days(3);
-    let rows: [Row<'_>; 3] = [
-        ("nothing", |put| put, false),
-        ("a type", |put| put.mime_type("text/plain"), false),
-        (
-            "another policy",
-            |put| put.policy(PutPolicy::for_key("b", "k")),
-            true,
-        ),
-    ];
-    for (story, say, goes_on) in rows {
-        let server = Server::with(HOLD);
-        let world = World::new();
-        let file = world.file("f", &content(LEN));
-        let modified = UNIX_EPOCH + Duration::from_secs(1_500_000_000);
-        std::fs::File::options()
-            .write(true)
-            .open(&file)
-            .unwrap()
-            .set_modified(modified)
-            .unwrap();
-        server.runtime.block_on(async {
-            let uploader = uploader(&server, &world, Protocol::V2);
-            let put = uploader.put_file("b", "k", &file).policy(policy());
-            drop_half_way(&server, put.keep_last_modified()).await;
-            let id = unfinished(&uploader).await[0].id.clone().unwrap();
-            let resumed = say(uploader.resume(id.as_str())).await;
-            if !goes_on {
-                let error = resumed.unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::Usage, "{story}: {error}");
-                assert!(error.to_string().contains("put policy"), "{story}: {error}");
-                let left = unfinished(&uploader).await;
-                assert!(left[0].safe_bytes > 0, "{story}: nothing is lost");
-                return;
-            }
-            let done = resumed.unwrap();
-            assert!(done.resumed_bytes > 0, "{story}");
-            let stat = uploader.stat("b", "k").await.unwrap();
-            let metadata = format!("{:?}", stat.metadata).to_lowercase();
-            assert!(metadata.contains("last-modified"), "{story}: {metadata}");
         });
     }
 }
