@@ -119,10 +119,11 @@ impl Memory {
 
     fn header(&self, errand: &Errand<'_>, file: &FileSource, hosts: &HostBook) -> Header {
         let facts = file.facts();
+        let path = canonical(file.path());
         Header {
             target: self.target(errand, hosts),
             source: header::Source {
-                path: SourcePath::new(&canonical(file.path())),
+                path: SourcePath::new(&path),
                 size: file.len(),
                 mtime_ns: facts.mtime_ns,
                 ctime_ns: facts.ctime_ns,
@@ -130,7 +131,7 @@ impl Memory {
                 inode: facts.inode,
             },
             created: clock::unix_seconds(clock::wall()),
-            says: errand.says.cloned(),
+            says: kept(errand.says, file.path(), &path),
         }
     }
 
@@ -152,6 +153,18 @@ impl Memory {
 /// The path as the file system has it; as it was given where that cannot be told.
 fn canonical(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// What is kept of what is said of the file at `given`, which is to be found at `canonical`. Where a link
+/// led there it gave the object its name: that is kept as if it had been said.
+fn kept(says: Option<&Said>, given: &Path, canonical: &Path) -> Option<Said> {
+    let mut said = says.cloned().unwrap_or_default();
+    let is_renamed = given.file_name() != canonical.file_name();
+    if is_renamed && said.file_name.is_none() && !said.are_texts_cut {
+        let name = given.file_name().and_then(|name| name.to_str());
+        said.file_name = name.map(str::to_owned);
+    }
+    said.kept()
 }
 
 /// A note for people.

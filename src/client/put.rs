@@ -303,7 +303,7 @@ impl Put {
     }
 
     /// By what right it is made: its own token or policy, else what the uploader has.
-    async fn access(&self) -> Result<Access, Error> {
+    pub(super) async fn access(&self) -> Result<Access, Error> {
         match (&self.token, &self.policy) {
             (Some(token), _) => token.as_token().map(|token| Access::Token(Box::new(token))),
             (None, Some(_)) => match &self.uploader.inner.credentials {
@@ -387,7 +387,7 @@ impl Put {
         })
     }
 
-    fn permit(
+    pub(super) fn permit(
         &self,
         access: &Access,
         bucket: &Bucket,

@@ -11,8 +11,9 @@ use crate::client::Uploader;
 use crate::client::put::{Put, What};
 use crate::error::{Error, ErrorKind};
 use crate::kodo::BLOCK_LEN;
+use crate::model::{Bucket, ObjectKey};
 use crate::source::{Budget, Source, SpoolFile, StreamSource, Supply};
-use crate::uploader::Protocol;
+use crate::uploader::{self, Protocol};
 
 /// Memory for all streams of an uploader, unless set: room for thirty-two blocks, which is more than
 /// any line has in flight.
@@ -148,13 +149,8 @@ impl Put {
         stream: &OneStream,
     ) -> Result<(Source, Option<SpoolFile>), Error> {
         let inner = &self.uploader.inner;
-        let settings = &self.settings;
-        let block_len = match settings.protocol() {
-            Protocol::V2 => settings.part_len(),
-            Protocol::Auto | Protocol::V1 => BLOCK_LEN,
-        };
-        // Where v1 is unsafe, v2 stands in for it, with its own length of parts.
-        check_memory(&inner.stream_memory, block_len.max(settings.part_len()))?;
+        let block_len = self.lane_len().await?;
+        check_memory(&inner.stream_memory, block_len)?;
         let supply = stream.take()?;
         let stream = StreamSource::new(supply, stream.expected, inner.stream_memory.clone());
         let spool_dir = inner.spool_dir.as_deref();
@@ -168,6 +164,29 @@ impl Put {
             }
             _ if inner.memory.required && !stream.has_ended() => Err(no_resume()),
             _ => Ok((Source::Stream(stream), None)),
+        }
+    }
+}
+
+impl Put {
+    /// How long the lanes of a stream are. What is read first must be whole ones: streams that keep the
+    /// rest of a block each, and wait for more memory, would wait for one another for ever.
+    async fn lane_len(&self) -> Result<u64, Error> {
+        let part_len = self.settings.part_len();
+        match self.settings.protocol() {
+            Protocol::V2 => return Ok(part_len),
+            Protocol::V1 => return Ok(BLOCK_LEN),
+            Protocol::Auto if part_len == BLOCK_LEN => return Ok(part_len),
+            Protocol::Auto => {}
+        }
+        // Where v1 is unsafe, v2 stands in for it, with its own length of parts.
+        let bucket = Bucket::new(self.bucket.as_str())?;
+        let key = self.key.as_ref().map(ObjectKey::new).transpose()?;
+        let access = self.access().await?;
+        let permit = self.permit(&access, &bucket, key.as_ref(), 0)?;
+        match uploader::avoids_blocks(&permit, key.as_ref()) {
+            true => Ok(part_len),
+            false => Ok(BLOCK_LEN),
         }
     }
 }

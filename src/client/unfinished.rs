@@ -154,10 +154,11 @@ impl Uploader {
     ///
     /// Type, file name, metadata, variables, [`Put::insert_only`] and [`Put::keep_last_modified`] are what
     /// they were, as far as the builder does not say otherwise: what is given once replaces all that was
-    /// given of its kind. A put policy or a token that was given for this upload alone is not remembered,
-    /// nor are names and values of more than 5 KiB: they must be given again, else it fails with
-    /// [`ErrorKind::Usage`]. How it was to travel (hosts, window, deadlines) is not remembered either, and
-    /// is the uploader's unless it is said again.
+    /// given of its kind. How it was to travel (hosts, protocol, window, deadlines) is not remembered: say it
+    /// again. Nor are a [policy](Put::policy) or [token](Put::upload_token) of the upload's own, and
+    /// variables with which names and values came to more than 5 KiB (where they do without them, file
+    /// name and type): these must be given again, else it fails with [`ErrorKind::Usage`], and makes no
+    /// object that is another than was asked for.
     ///
     /// A token provider is asked once more than by another upload: whose uploads these are.
     ///

@@ -1,8 +1,8 @@
 //! What an upload says about its object, kept so that whoever goes on with it can say it again. Pure.
 //!
-//! Only what the caller gave: what it left out follows from the source, today as then. What a put
-//! policy says is not here, only that there was one: it is part of tokens, and of those nothing is ever
-//! written.
+//! Only what the caller gave: what it left out follows from the source, today as then. What the put
+//! policy says is not here: it is part of tokens, and of those nothing is ever written. That there was
+//! one is: an upload that went on without it would make another object than was asked for.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,38 +30,40 @@ pub(crate) struct Said {
     /// Another object is never replaced.
     #[serde(skip_serializing_if = "is_false", default)]
     pub(crate) insert_only: bool,
-    /// The file's time of change goes with the object.
+    /// The object's `Last-Modified` is the source's.
     #[serde(skip_serializing_if = "is_false", default)]
     pub(crate) keep_last_modified: bool,
-    /// A put policy or a token was given for this upload alone: who goes on has to give one again.
+    /// It was made by a put policy or a token of its own: who goes on has to give it again.
     #[serde(skip_serializing_if = "is_false", default)]
-    pub(crate) has_policy: bool,
-    /// There was more than can be kept: who goes on has to say it again.
+    pub(crate) has_own_right: bool,
+    /// The variables were more than can be kept: who goes on has to say them again.
     #[serde(skip_serializing_if = "is_false", default)]
     pub(crate) is_cut: bool,
+    /// So were file name and type.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub(crate) are_texts_cut: bool,
 }
 
 impl Said {
-    /// What can be kept of it; none of nothing.
-    pub(crate) fn kept(self) -> Option<Self> {
+    /// What can be kept of it; none of nothing. Variables go first: they alone are long in practice.
+    pub(crate) fn kept(mut self) -> Option<Self> {
+        if self.len() > SAID_LEN_MAX && !self.vars.is_empty() {
+            self.vars = Vec::new();
+            self.is_cut = true;
+        }
+        if self.len() > SAID_LEN_MAX {
+            (self.file_name, self.mime_type) = (None, None);
+            self.are_texts_cut = true;
+        }
+        (self != Self::default()).then_some(self)
+    }
+
+    /// Bytes of all names and values.
+    fn len(&self) -> usize {
         let pairs = self.metadata.iter().chain(&self.vars);
+        let pairs = pairs.map(|(name, value)| name.len() + value.len());
         let texts = self.file_name.iter().chain(&self.mime_type);
-        let len = texts.map(String::len).sum::<usize>()
-            + pairs
-                .map(|(name, value)| name.len() + value.len())
-                .sum::<usize>();
-        let kept = match len > SAID_LEN_MAX {
-            false => self,
-            true => Self {
-                file_name: None,
-                mime_type: None,
-                metadata: Vec::new(),
-                vars: Vec::new(),
-                is_cut: true,
-                ..self
-            },
-        };
-        (kept != Self::default()).then_some(kept)
+        pairs.sum::<usize>() + texts.map(String::len).sum::<usize>()
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn named() -> Header {
         vars: vec![("who".to_owned(), "me".to_owned())],
         insert_only: true,
         keep_last_modified: true,
-        has_policy: true,
+        has_own_right: true,
         ..Said::default()
     });
     named

@@ -32,7 +32,7 @@ pub(crate) struct SpoolFile {
 
 impl SpoolFile {
     /// Writes all that `stream` gives, of which a piece at most was read before, to a file of `dir` that is
-    /// called after `name`, in place of an older one. One that does not come to its end leaves nothing behind.
+    /// called after `name`, in place of an older one that nobody uses. One that does not come to its end leaves nothing behind.
     ///
     /// `random` tells its first version from those of others that are written at the same time.
     pub(crate) async fn write(
@@ -61,11 +61,9 @@ impl SpoolFile {
             span = ByteSpan::new(span.end(), len);
         }
         let (whole, syncing) = (path.clone(), Arc::clone(&file));
-        on_disk(&path, move || {
+        let path = on_disk(&path, move || {
             syncing.sync_all()?;
-            fs::rename(&unfinished.0, &whole)?;
-            keep_name(&whole);
-            Ok(())
+            put_in_place(&unfinished.0, whole)
         })
         .await?;
         Ok(Self { path, file })
@@ -197,6 +195,20 @@ fn begin(dir: &Path, part: &Path) -> io::Result<File> {
     let file = options.open(part)?;
     file.lock()?;
     Ok(file)
+}
+
+/// Gives a file that was written its name; what it is called then. One that another upload uses keeps its
+/// place: that upload may be resumed from it when this one is long refused.
+fn put_in_place(part: &Path, whole: PathBuf) -> io::Result<PathBuf> {
+    let old = SpoolFile::adopt(&whole);
+    let is_used = old.is_none() && whole.try_exists()?;
+    let path = match is_used {
+        true => part.with_extension(WHOLE),
+        false => whole,
+    };
+    fs::rename(part, &path)?;
+    keep_name(&path);
+    Ok(path)
 }
 
 /// Does `work` where blocking is allowed.

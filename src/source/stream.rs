@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::coop::consume_budget;
 
 use crate::model::{ByteSpan, Failure, FailureKind, Remedy};
 use crate::source::pool::{Buffer, Pool};
@@ -330,6 +331,8 @@ impl Intake {
                 block.len += taken;
                 continue;
             }
+            // A stream that is always ready, with empty pieces for ever, must not keep the thread.
+            consume_budget().await;
             let more = AssertUnwindSafe(self.supply.more(room)).catch_unwind();
             let came = more.await.unwrap_or_else(|_| Err("it panicked".into()));
             match came {

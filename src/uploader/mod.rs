@@ -169,6 +169,11 @@ fn open_stream(source: &Source) -> Option<Stream> {
     })
 }
 
+/// Whether an upload whose protocol is left to haul goes in parts, since blocks are unsafe for it.
+pub(crate) fn avoids_blocks(permit: &Permit, key: Option<&ObjectKey>) -> bool {
+    permit.v1_would_overwrite() || blocks_may_lose(key)
+}
+
 /// The engine and what its effects are carried out with.
 fn start(job: Job) -> (Engine, Arc<Executor>) {
     let began = clock::unix_seconds(clock::wall());
@@ -178,7 +183,7 @@ fn start(job: Job) -> (Engine, Arc<Executor>) {
         threshold: Some(job.threshold.unwrap_or_else(|| known.threshold())),
         part_len: job.part_len,
         blocks_unsafe: job.protocol == Protocol::Auto
-            && (job.permit.v1_would_overwrite() || blocks_may_lose(job.commit.key())),
+            && avoids_blocks(&job.permit, job.commit.key()),
     };
     let engine_job = crate::engine::Job {
         size: job.source.len(),

@@ -5,11 +5,10 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, UNIX_EPOCH};
 
 use haul::devserver::{FaultPlan, Operation};
 use haul::kodo::Etag;
-use haul::{Aborted, Done, Error, ErrorKind, Event, Protocol, Put, PutPolicy};
+use haul::{Aborted, Done, Error, ErrorKind, Event, Protocol, Put};
 use haul::{SourceState, Unfinished, Uploader};
 
 use crate::world::{PATIENCE, Server, World, content};
@@ -207,87 +206,6 @@ fn what_was_said_is_said_again() {
             assert!(metadata.contains(color), "{metadata}");
         });
     }
-}
-
-/// With a put policy of its own an upload goes on only where one is given again: without it the object
-/// would be stored otherwise than was asked. The file's time is remembered.
-#[test]
-fn a_policy_is_given_again() {
-    type Row<'a> = (&'a str, fn(Put) -> Put, bool);
-    let policy = || PutPolicy::for_key("b", "k").delete_after_days(3);
-    let rows: [Row<'_>; 3] = [
-        ("nothing", |put| put, false),
-        ("a type", |put| put.mime_type("text/plain"), false),
-        (
-            "another policy",
-            |put| put.policy(PutPolicy::for_key("b", "k")),
-            true,
-        ),
-    ];
-    for (story, say, goes_on) in rows {
-        let server = Server::with(HOLD);
-        let world = World::new();
-        let file = world.file("f", &content(LEN));
-        let modified = UNIX_EPOCH + Duration::from_secs(1_500_000_000);
-        std::fs::File::options()
-            .write(true)
-            .open(&file)
-            .unwrap()
-            .set_modified(modified)
-            .unwrap();
-        server.runtime.block_on(async {
-            let uploader = uploader(&server, &world, Protocol::V2);
-            let put = uploader.put_file("b", "k", &file).policy(policy());
-            drop_half_way(&server, put.keep_last_modified()).await;
-            let id = unfinished(&uploader).await[0].id.clone().unwrap();
-            let resumed = say(uploader.resume(id.as_str())).await;
-            if !goes_on {
-                let error = resumed.unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::Usage, "{story}: {error}");
-                assert!(error.to_string().contains("put policy"), "{story}: {error}");
-                let left = unfinished(&uploader).await;
-                assert!(left[0].safe_bytes > 0, "{story}: nothing is lost");
-                return;
-            }
-            let done = resumed.unwrap();
-            assert!(done.resumed_bytes > 0, "{story}");
-            let stat = uploader.stat("b", "k").await.unwrap();
-            let metadata = format!("{:?}", stat.metadata).to_lowercase();
-            assert!(metadata.contains("last-modified"), "{story}: {metadata}");
-        });
-    }
-}
-
-/// An upload to hosts of its own goes on by its id where these are named again.
-#[test]
-fn hosts_of_its_own() {
-    let server = Server::with(HOLD);
-    let world = World::new();
-    let file = world.file("f", &content(LEN));
-    let own = server.server.url().replace("127.0.0.1", "localhost");
-    server.runtime.block_on(async {
-        let uploader = uploader(&server, &world, Protocol::V1);
-        let put = uploader.put_file("b", "k", &file).endpoint(own.as_str());
-        drop_half_way(&server, put).await;
-        let faults = server.server.faults();
-        faults.replace(FaultPlan::default()).unwrap();
-        assert_eq!(unfinished(&uploader).await, []);
-        let journals = std::fs::read_dir(world.path("state/uploads")).unwrap();
-        let names = journals.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let id = names.filter_map(|name| Some(name.strip_suffix(".journal")?.to_owned()));
-        let id = id.last().unwrap();
-        let resume = || uploader.resume(id.as_str());
-        let mut done = resume().endpoint(own.as_str()).await;
-        while done
-            .as_ref()
-            .is_err_and(|error| error.kind() == ErrorKind::Held)
-        {
-            // The one that was dropped brings its last records to the disk.
-            done = resume().endpoint(own.as_str()).await;
-        }
-        assert!(done.unwrap().resumed_bytes > 0);
-        assert_eq!(resume().await.unwrap_err().kind(), ErrorKind::Usage);
-    });
 }
 
 /// What may be moved to another task and outlive its caller.

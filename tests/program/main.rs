@@ -4,6 +4,7 @@
 #![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod again;
 mod calls;
 mod change;
 mod demo;

@@ -74,7 +74,7 @@ impl Put {
     }
 
     /// Whether something other than the uploader's own right decides what becomes of the object.
-    fn has_policy(&self) -> bool {
+    fn has_own_right(&self) -> bool {
         self.policy.is_some() || self.token.is_some()
     }
 
@@ -87,8 +87,9 @@ impl Put {
             vars: self.vars.clone(),
             insert_only: self.insert_only,
             keep_last_modified: self.keep_last_modified,
-            has_policy: self.has_policy(),
+            has_own_right: self.has_own_right(),
             is_cut: false,
+            are_texts_cut: false,
         };
         said.kept()
     }
@@ -119,18 +120,7 @@ impl Put {
         self.key = header.target.key.map(|key| key.as_str().to_owned());
         self.resume_id = header.target.resume_id.map(String::from);
         let said = header.says.unwrap_or_default();
-        if said.has_policy && !self.has_policy() {
-            let what = "it was begun with a put policy or a token of its own, and those are not remembered";
-            return Err(
-                Error::new(ErrorKind::Usage, what).next("give that policy, or a token, again")
-            );
-        }
-        let says_nothing = self.metadata.is_empty() && self.vars.is_empty();
-        if said.is_cut && says_nothing {
-            let what = "what was said of this object was too long to be remembered";
-            return Err(Error::new(ErrorKind::Usage, what)
-                .next("give its type, file name, metadata and variables again"));
-        }
+        self.covers(&said)?;
         self.file_name = self.file_name.or(said.file_name);
         self.mime_type = self.mime_type.or(said.mime_type);
         if self.metadata.is_empty() {
@@ -142,6 +132,31 @@ impl Put {
         self.insert_only |= said.insert_only;
         self.keep_last_modified |= said.keep_last_modified;
         Ok(self)
+    }
+
+    /// Fails where something was said then that nobody remembers and that is not said now: the object
+    /// would be another than was asked for.
+    fn covers(&self, said: &Said) -> Result<(), Error> {
+        let usage = |what: &str, next: &str| Err(Error::new(ErrorKind::Usage, what).next(next));
+        if said.has_own_right && !self.has_own_right() {
+            return usage(
+                "this upload was begun with a put policy or a token of its own, which is not remembered",
+                "give a policy or a token to this one, too",
+            );
+        }
+        if said.is_cut && self.vars.is_empty() {
+            return usage(
+                "the variables of this upload were too long to be remembered",
+                "give them again",
+            );
+        }
+        if said.are_texts_cut && (self.file_name.is_none() || self.mime_type.is_none()) {
+            return usage(
+                "file name and type of this upload were too long to be remembered",
+                "give both again",
+            );
+        }
+        Ok(())
     }
 }
 

@@ -80,7 +80,8 @@ impl Put {
     ///
     /// Where the answer to the last request is lost, a look tells whether the object is there; a callback's
     /// answer is lost with it ([`Done::answer`](crate::Done::answer) is None). What the policy says is not
-    /// remembered with an unfinished upload: the next run's counts, and [`Uploader::resume`] wants one.
+    /// remembered with an unfinished upload: the next run's counts, and
+    /// [`Uploader::resume`](crate::Uploader::resume) fails without one.
     ///
     /// The policy must allow this bucket and key, and is checked before anything is sent. Unless it has an
     /// end of its own its tokens live as long as the upload may need.

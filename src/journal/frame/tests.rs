@@ -43,7 +43,7 @@ fn golden_2() {
         r#""resume_id":"job 7"},"source":{"path":"/home/someone/报告.pdf","size":1073741824,"#,
         r#""mtime_ns":1763649999123456789,"ctime_ns":1763649999123456790,"device":2049,"#,
         r#""inode":131072},"created":1763650000,"says":{"mime_type":"text/plain","#,
-        r#""vars":[["who","me"]],"insert_only":true,"keep_last_modified":true,"has_policy":true}}"#,
+        r#""vars":[["who","me"]],"insert_only":true,"keep_last_modified":true,"has_own_right":true}}"#,
         "\n",
     );
     assert!(text.starts_with("haul-journal 2 "), "{text}");

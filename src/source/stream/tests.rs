@@ -126,6 +126,18 @@ async fn a_reader_that_panics() {
     assert!(failure.message.contains(wanted), "{failure}");
 }
 
+/// Pieces of nothing, as many as one likes, do not keep others from their turn.
+#[tokio::test]
+async fn empty_pieces() {
+    let nothing = stream::repeat_with(|| Ok(Bytes::new())).take(1_000_000);
+    let source = source(Supply::Stream(nothing.boxed()), None);
+    tokio::select! {
+        biased;
+        fetched = source.fetch(BLOCK) => panic!("nobody else had a turn: {fetched:?}"),
+        () = tokio::task::yield_now() => {}
+    }
+}
+
 /// A fetch that is given up loses nothing: the next one goes on with its block.
 #[tokio::test]
 async fn given_up() {
