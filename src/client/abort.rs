@@ -91,7 +91,7 @@ impl Uploader {
     /// directory cannot be written: then nothing was given up. That the service cannot be told is no
     /// error ([`Aborted::Later`]). Takes at most about half a minute.
     pub async fn abort(&self, id: impl Into<String>) -> Result<Aborted, Error> {
-        let upload = self.remembered(&id.into()).await?;
+        let upload = self.remembered(&id.into(), self.home().await?).await?;
         let Some(state_dir) = self.inner.memory.state_dir.clone() else {
             return Err(Error::bug("an upload is remembered nowhere"));
         };

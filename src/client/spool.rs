@@ -10,10 +10,12 @@ use crate::client::{Inner, Uploader};
 use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::journal::index::Entry;
+use crate::model::Failure;
 use crate::source::{self, Source, SpoolFile, StreamSource};
 
 impl Inner {
-    /// The spool file at `path`, if it is one of ours and nobody else has it.
+    /// The spool file at `path`, if it is one of ours and nobody else has it. Whoever has it may remove it:
+    /// a file of the user's that lies beside those is none.
     pub(super) async fn adopt(&self, path: &Path) -> Option<SpoolFile> {
         if !self.is_spooled(path) {
             return None;
@@ -24,8 +26,11 @@ impl Inner {
             .ok()?
     }
 
-    /// Whether `path` lies in the spool directory.
+    /// Whether `path` lies in the spool directory, and is called as we call files there.
     pub(super) fn is_spooled(&self, path: &Path) -> bool {
+        if !source::is_spool_name(path) {
+            return false;
+        }
         let real = |path: &Path| std::fs::canonicalize(path).ok();
         let spool_dir = self.spool_dir.as_deref().and_then(real);
         spool_dir.is_some() && path.parent().and_then(real) == spool_dir
@@ -46,7 +51,7 @@ impl Put {
             return Err(in_use());
         }
         let written = SpoolFile::write(stream, dir, (&name, random)).await;
-        let spool = written.map_err(|failure| Error::from_failure("write the stream", failure))?;
+        let spool = written.map_err(not_spooled)?;
         let opened = spool.source().await;
         let source = opened.map_err(|failure| Error::from_failure("open the stream", failure))?;
         Ok((source, spool))
@@ -56,16 +61,18 @@ impl Put {
     /// place of the old one.
     fn spool_name(&self, random: u64) -> String {
         let mut name = Sha1::new();
-        let key = self.key.as_deref().unwrap_or_default();
         let inner = &self.uploader.inner;
+        let store = inner.memory.store(&inner.hosts);
+        // What is not said has another mark than what is empty: journals tell them apart, too.
         for part in [
-            inner.memory.store(&inner.hosts).as_str(),
-            self.bucket.as_str(),
-            key,
-            self.resume_id.as_deref().unwrap_or_default(),
+            Some(store.as_str()),
+            Some(self.bucket.as_str()),
+            self.key.as_deref(),
+            self.resume_id.as_deref(),
         ] {
-            name.update(part.len().to_be_bytes());
-            name.update(part.as_bytes());
+            let mark = part.map_or(u64::MAX, |part| part.len() as u64);
+            name.update(mark.to_be_bytes());
+            name.update(part.unwrap_or_default().as_bytes());
         }
         if self.key.is_none() && self.resume_id.is_none() {
             name.update(random.to_be_bytes());
@@ -94,6 +101,19 @@ impl Uploader {
         };
         source::sweep(&spool_dir, clock::wall(), is_needed);
     }
+}
+
+/// The error of a stream that did not come to the disk: the stream's own, or the disk's.
+fn not_spooled(failure: Failure) -> Error {
+    // Streams have a remedy: to be given again.
+    if failure.remedy.is_some() {
+        return Error::from_failure("write the stream", failure);
+    }
+    let next = "see that `spool_dir` has room and may be written, then upload the stream again";
+    let message = failure.message.clone();
+    Error::new(ErrorKind::Local, message)
+        .next(next)
+        .because(failure)
 }
 
 /// The error of a second upload of one name.

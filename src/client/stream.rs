@@ -9,6 +9,7 @@ use tokio::io::AsyncRead;
 
 use crate::client::Uploader;
 use crate::client::put::{Put, What};
+use crate::engine::plan::Layout;
 use crate::error::{Error, ErrorKind};
 use crate::kodo::BLOCK_LEN;
 use crate::model::{Bucket, ObjectKey};
@@ -65,8 +66,8 @@ impl OneStream {
 impl Uploader {
     /// Uploads what `stream` gives to `bucket` under `key`. Await the builder to run it.
     ///
-    /// *Length*: any, known ([`Put::size`]) or not. A stream of at most 4 MiB (with v2: of one part) that is
-    /// not longer than the threshold goes in one request (form); a longer one in blocks of 4 MiB (v1), of
+    /// *Length*: any, known ([`Put::size`]) or not. A stream of less than 4 MiB (with v2: than one part) that
+    /// is not longer than the threshold goes in one request (form); a longer one in blocks of 4 MiB (v1), of
     /// which there may be any number. With v2 ([`Protocol::V2`]) there are at most 10 000 parts: 40 000 MiB
     /// unless [`part_size`](Put::part_size) says more or the length is known.
     ///
@@ -149,12 +150,14 @@ impl Put {
         stream: &OneStream,
     ) -> Result<(Source, Option<SpoolFile>), Error> {
         let inner = &self.uploader.inner;
-        let block_len = self.lane_len().await?;
-        check_memory(&inner.stream_memory, block_len)?;
+        let spool_dir = inner.spool_dir.as_deref();
+        let first = match spool_dir {
+            Some(_) => SPOOLED_MIN,
+            None => self.lane_len(stream.expected).await?,
+        };
+        check_memory(&inner.stream_memory, first)?;
         let supply = stream.take()?;
         let stream = StreamSource::new(supply, stream.expected, inner.stream_memory.clone());
-        let spool_dir = inner.spool_dir.as_deref();
-        let first = spool_dir.map_or(block_len, |_| SPOOLED_MIN);
         let fetched = stream.fetch(first).await;
         fetched.map_err(|failure| Error::from_failure("read the stream", failure))?;
         match spool_dir {
@@ -169,10 +172,11 @@ impl Put {
 }
 
 impl Put {
-    /// How long the lanes of a stream are. What is read first must be whole ones: streams that keep the
+    /// How long the lanes of a stream are that will have `expected` bytes, where that is known. What is read first must be whole ones: streams that keep the
     /// rest of a block each, and wait for more memory, would wait for one another for ever.
-    async fn lane_len(&self) -> Result<u64, Error> {
-        let part_len = self.settings.part_len();
+    async fn lane_len(&self, expected: Option<u64>) -> Result<u64, Error> {
+        // Longer than was wished, where there would be too many.
+        let part_len = Layout::part_len(expected, self.settings.part_len());
         match self.settings.protocol() {
             Protocol::V2 => return Ok(part_len),
             Protocol::V1 => return Ok(BLOCK_LEN),

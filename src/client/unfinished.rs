@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::blocking;
+use crate::client::hosts::HostBook;
 use crate::client::put::account;
 use crate::client::{Put, Uploader};
 use crate::error::{Error, ErrorKind};
@@ -172,19 +173,27 @@ impl Uploader {
 
     /// What the state directory has of the upload whose id begins with `id`; an error where that is none of
     /// ours.
-    pub(super) async fn remembered(&self, id: &str) -> Result<index::Unfinished, Error> {
+    pub(super) async fn remembered(
+        &self,
+        id: &str,
+        home: Home,
+    ) -> Result<index::Unfinished, Error> {
         let usage = |what: String| Error::new(ErrorKind::Usage, what);
         let Some(state_dir) = self.inner.memory.state_dir.clone() else {
             return Err(
                 Error::new(ErrorKind::Config, "there is no state directory").next("name one")
             );
         };
-        let (home, prefix) = (self.home().await?, id.to_owned());
+        let prefix = id.to_owned();
         let looking = blocking::spawn(move || look(&state_dir, &prefix));
         let found = looking.await.map_err(|why| local(why.to_string()))?;
         match found.map_err(usage)? {
             Entry::Upload(upload) if home.is_of(&upload.header.target) => Ok(*upload),
-            Entry::Upload(_) => Err(usage(format!("{id} goes to another service or account"))),
+            Entry::Upload(_) => {
+                let what = format!("{id} goes to another service or account");
+                let next = "use the endpoint and the keys that it was begun with";
+                Err(usage(what).next(next))
+            }
             odd => Err(usage(
                 odd.oddity().map(|(_, what)| what).unwrap_or_default(),
             )),
@@ -198,10 +207,14 @@ impl Uploader {
 
     /// The same for who has this access.
     pub(super) fn home_of(&self, access: &Access) -> Result<Home, Error> {
-        let inner = &self.inner;
+        self.home_at(access, &self.inner.hosts)
+    }
+
+    /// The same for uploads to other hosts.
+    pub(super) fn home_at(&self, access: &Access, hosts: &HostBook) -> Result<Home, Error> {
         let access_key = account(access)?;
         Ok(Home {
-            store: inner.memory.store(&inner.hosts),
+            store: self.inner.memory.store(hosts),
             access_key: access_key.as_str().to_owned(),
         })
     }

@@ -155,6 +155,11 @@ impl Layout {
         Self::without_form(size.max(1), wishes)
     }
 
+    /// How long the parts of an object of `size` bytes are, in bytes; none where nobody can tell the size.
+    pub(crate) fn part_len(size: Option<u64>, wished: u64) -> u64 {
+        Self::parts(size.unwrap_or_default(), wished).lane_len
+    }
+
     fn form(size: u64) -> Self {
         Self {
             protocol: Protocol::Form,

@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 pub(crate) use file::FileSource;
 pub(crate) use span::SpanReader;
-pub(crate) use spool::{SpoolFile, sweep};
+pub(crate) use spool::{SpoolFile, is_spool_name, sweep};
 pub(crate) use stream::{Budget, Fetched, StreamSource, Supply};
 
 use crate::model::{ByteSpan, Failure};

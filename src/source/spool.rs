@@ -17,6 +17,9 @@ const WHOLE: &str = "spool";
 /// The same of one that is being written.
 const PART: &str = "part";
 
+/// Digits of the hash that files are called after.
+const NAME_LEN: usize = 40;
+
 /// How long a file is left alone that nobody has locked: far longer than it takes to lock one.
 const SWEPT_AGE: Duration = Duration::from_secs(60);
 
@@ -127,6 +130,22 @@ impl SpoolFile {
     }
 }
 
+/// Whether a whole file would be called so. Others in the directory are somebody else's.
+pub(crate) fn is_spool_name(path: &Path) -> bool {
+    is_named(path, WHOLE)
+}
+
+/// Whether `path` is called as we call files that end in `end`.
+fn is_named(path: &Path, end: &str) -> bool {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    let is_ours = stem.is_some_and(|stem| {
+        let hash = stem.split('-').next().unwrap_or_default();
+        let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+        hash.len() == NAME_LEN && hash.as_bytes().iter().all(is_digit)
+    });
+    is_ours && path.extension().is_some_and(|extension| extension == end)
+}
+
 /// Removes what a writer that is gone left half-written in `dir`, and whole files that nobody uses and
 /// `is_needed` does not know.
 ///
@@ -136,7 +155,7 @@ pub(crate) fn sweep(dir: &Path, now: SystemTime, is_needed: impl Fn(&Path) -> bo
         return;
     };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        let is = |end: &str| path.extension().is_some_and(|extension| extension == end);
+        let is = |end: &str| is_named(&path, end);
         let is_left = is(PART) || (is(WHOLE) && !is_needed(&path));
         if is_left
             && is_old(&path, now)
@@ -247,8 +266,13 @@ mod tests {
         names.map(|name| name.into_string().unwrap()).collect()
     }
 
+    /// What a file of ours is called after, all of this one digit.
+    fn hash(digit: char) -> String {
+        digit.to_string().repeat(NAME_LEN)
+    }
+
     /// What is written whole stays until it is removed; what breaks, or is not waited for, leaves nothing;
-    /// a sweep removes what no living writer and no journal has.
+    /// a sweep removes what no living writer and no journal has, and nothing of somebody else's.
     #[tokio::test]
     async fn files() {
         let dir = tempfile::tempdir().unwrap();
@@ -256,16 +280,15 @@ mod tests {
         let later = clock::wall() + 2 * SWEPT_AGE;
         let bytes = vec![9; 3 * 256 * 1024 + 7];
         let reader = Supply::Reader(Box::pin(io::Cursor::new(bytes.clone())));
-        let whole = SpoolFile::write(&stream(reader), &dir, ("a", 1))
+        let whole = SpoolFile::write(&stream(reader), &dir, (&hash('a'), 1))
             .await
             .unwrap();
-        assert_eq!(fs::read(dir.join("a.spool")).unwrap(), bytes);
-        assert!(
-            SpoolFile::adopt(&dir.join("a.spool")).is_none(),
-            "it is in use"
-        );
+        let spool = |digit| format!("{}.spool", hash(digit));
+        let at = dir.join(spool('a'));
+        assert_eq!(fs::read(&at).unwrap(), bytes);
+        assert!(SpoolFile::adopt(&at).is_none(), "it is in use");
         #[cfg(unix)]
-        for (path, expected) in [(&*dir, 0o700), (&*dir.join("a.spool"), 0o600)] {
+        for (path, expected) in [(&*dir, 0o700), (&*at, 0o600)] {
             use std::os::unix::fs::PermissionsExt;
             let mode = fs::metadata(path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, expected, "{}", path.display());
@@ -274,8 +297,9 @@ mod tests {
         let (mut writer, reader) = tokio::io::duplex(64);
         writer.write_all(b"abc").await.unwrap();
         let waiting = stream(Supply::Reader(Box::pin(reader)));
-        let mut writing = Box::pin(SpoolFile::write(&waiting, &dir, ("b", 2)));
-        let part = dir.join("b-0000000000000002.part");
+        let named = hash('b');
+        let mut writing = Box::pin(SpoolFile::write(&waiting, &dir, (&named, 2)));
+        let part = dir.join(format!("{named}-0000000000000002.part"));
         // It is there a moment before it is locked.
         while names(&dir).len() < 2 || SpoolFile::adopt(&part).is_some() {
             assert!((&mut writing).now_or_never().is_none());
@@ -288,19 +312,22 @@ mod tests {
             // What the disk had begun ends by itself.
             tokio::task::yield_now().await;
         }
-        assert_eq!(names(&dir), BTreeSet::from(["a.spool".to_owned()]));
+        assert_eq!(names(&dir), BTreeSet::from([spool('a')]));
 
-        File::create_new(dir.join("c-0.part")).unwrap();
-        File::create_new(dir.join("d.spool")).unwrap();
-        File::create_new(dir.join("e.spool")).unwrap();
-        File::create_new(dir.join("somebody's")).unwrap();
+        let part = format!("{}-0.part", hash('c'));
+        let somebodys = ["film.part", "film.spool", "film"].map(str::to_owned);
+        let ours = [part, spool('d'), spool('e')];
+        for name in ours.iter().chain(&somebodys) {
+            File::create_new(dir.join(name)).unwrap();
+        }
         sweep(&dir, SystemTime::UNIX_EPOCH, |_| false);
-        assert_eq!(names(&dir).len(), 5, "none has aged");
-        sweep(&dir, later, |path| path.ends_with("e.spool"));
-        let left = ["a.spool", "e.spool", "somebody's"].map(str::to_owned);
-        assert_eq!(names(&dir), BTreeSet::from(left));
+        assert_eq!(names(&dir).len(), 7, "none has aged");
+        sweep(&dir, later, |path| path.ends_with(spool('e')));
+        let mut left = BTreeSet::from(somebodys);
+        left.extend([spool('a'), spool('e')]);
+        assert_eq!(names(&dir), left);
         whole.remove().await;
-        assert!(SpoolFile::adopt(&dir.join("a.spool")).is_none());
-        assert!(SpoolFile::adopt(&dir.join("e.spool")).is_some());
+        assert!(SpoolFile::adopt(&at).is_none());
+        assert!(SpoolFile::adopt(&dir.join(spool('e'))).is_some());
     }
 }

@@ -243,3 +243,34 @@ fn streams_share_memory() {
         });
     }
 }
+
+/// An upload to hosts of its own goes on by its id where these are named again.
+#[test]
+fn hosts_of_its_own() {
+    let server = Server::with(HOLD);
+    let world = World::new();
+    let file = world.file("f", &content(LEN));
+    let own = server.server.url().replace("127.0.0.1", "localhost");
+    server.runtime.block_on(async {
+        let uploader = uploader(&server, &world, Protocol::V1);
+        let put = uploader.put_file("b", "k", &file).endpoint(own.as_str());
+        drop_half_way(&server, put).await;
+        no_faults(&server);
+        assert_eq!(unfinished(&uploader).await, []);
+        let journals = std::fs::read_dir(world.path("state/uploads")).unwrap();
+        let names = journals.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let id = names.filter_map(|name| Some(name.strip_suffix(".journal")?.to_owned()));
+        let id = id.last().unwrap();
+        let resume = || uploader.resume(id.as_str());
+        let mut done = resume().endpoint(own.as_str()).await;
+        while done
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::Held)
+        {
+            // The one that was dropped brings its last records to the disk.
+            done = resume().endpoint(own.as_str()).await;
+        }
+        assert!(done.unwrap().resumed_bytes > 0);
+        assert_eq!(resume().await.unwrap_err().kind(), ErrorKind::Usage);
+    });
+}

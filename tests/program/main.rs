@@ -18,6 +18,7 @@ mod offline;
 mod secrets;
 mod serve;
 mod shutdown;
+mod spooled;
 mod streams;
 mod told;
 #[cfg(unix)]

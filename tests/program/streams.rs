@@ -212,6 +212,51 @@ fn no_object() {
     }
 }
 
+/// Parts of which no two fit into the memory are refused before anything is read; those that are as long
+/// as they must be for the length that was said, too. By way of the disk they need no memory.
+#[test]
+fn parts_without_memory() {
+    let server = Server::new();
+    let rows = [
+        ("one of two fits", 5, None, false, false),
+        ("two fit", 4, None, false, true),
+        (
+            "long for the length that was said",
+            1,
+            Some(1 << 40),
+            false,
+            false,
+        ),
+        ("from the disk", 64, None, true, true),
+    ];
+    for (story, part_mib, size, is_spooled, goes) in rows {
+        let world = World::new();
+        let keys = server.server.credentials();
+        let mut builder = Uploader::builder()
+            .credentials(keys.access_key.as_str(), keys.secret_key.expose())
+            .endpoint(server.server.url())
+            .protocol(Protocol::V2)
+            .part_size(part_mib << 20)
+            .stream_memory(8 << 20);
+        if is_spooled {
+            builder = builder.state_dir(world.path("state"));
+            builder = builder.spool_dir(world.path("spool"));
+        }
+        let reader = io::Cursor::new(content(9 * MIB));
+        let mut put = builder.build().unwrap().put_reader("b", "k", reader);
+        if let Some(size) = size {
+            put = put.size(size);
+        }
+        match run(&server, put).0 {
+            Ok(done) => assert!(goes && done.size == 9 << 20, "{story}"),
+            Err(error) => {
+                assert!(!goes, "{story}: {error}");
+                assert_eq!(error.kind(), ErrorKind::Config, "{story}: {error}");
+            }
+        }
+    }
+}
+
 /// A stream is read once: its upload's clone says so, and does not make an empty object.
 #[test]
 fn once() {

@@ -1,12 +1,13 @@
 //! What is remembered of an upload: its name, and what it says of the object.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::client::Uploader;
 use crate::client::memory::Errand;
 use crate::client::put::{Put, What};
 use crate::client::shutdown::Task;
+use crate::client::unfinished::{Home, SourceState};
 use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::journal::header::ResumeId;
@@ -93,16 +94,28 @@ impl Put {
         said.kept()
     }
 
+    /// Where this upload is remembered: it may have hosts and a token of its own.
+    async fn home(&self) -> Result<Home, Error> {
+        let hosts = self.hosts.with_endpoints(self.own_endpoints()?);
+        self.uploader.home_at(&self.access().await?, &hosts)
+    }
+
     /// The same upload with what the state directory knows of it, where it goes on with one. What the
     /// caller says goes before what an earlier run said.
     pub(super) async fn recalled(mut self) -> Result<Self, Error> {
         let Some(id) = self.unfinished.take() else {
             return Ok(self);
         };
-        let Unfinished { header, .. } = self.uploader.remembered(&id).await?;
+        let home = self.home().await?;
+        let Unfinished { header, .. } = self.uploader.remembered(&id, home).await?;
         let path = header.source.path.to_path();
         let no_path = || Error::new(ErrorKind::Source, "this system has no such path");
-        self.what = What::File(path.ok_or_else(no_path)?);
+        let path = path.ok_or_else(no_path)?;
+        let is_spooled = self.uploader.inner.is_spooled(&path);
+        if is_spooled && SourceState::of(&header.source) == SourceState::Resized {
+            return Err(damaged(&path));
+        }
+        self.what = What::File(path);
         self.bucket = header.target.bucket.as_str().to_owned();
         self.key = header.target.key.map(|key| key.as_str().to_owned());
         self.resume_id = header.target.resume_id.map(String::from);
@@ -145,6 +158,15 @@ impl Put {
         }
         Ok(())
     }
+}
+
+/// The error of a spool file that is not what was written: nobody but haul has any business there, and the
+/// stream was another.
+fn damaged(path: &Path) -> Error {
+    let path = path.display();
+    let what = format!("{path} is not as long as the stream that was written there");
+    let next = "upload the stream again, or give this upload up";
+    Error::new(ErrorKind::Source, what).next(next)
 }
 
 impl Uploader {

@@ -26,7 +26,9 @@ impl Put {
 
     /// Goes to this upload host; several calls name several. As [`UploaderBuilder::endpoint`], in place
     /// of whatever the uploader is set to. What is remembered of an unfinished upload belongs to the
-    /// hosts: it is found again with the same first one.
+    /// hosts: it is found again with the same first one, also by [`resume`](crate::Uploader::resume).
+    /// [`unfinished`](crate::Uploader::unfinished) and [`abort`](crate::Uploader::abort) know only
+    /// those of the uploader's own hosts.
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoints.push(url.into());
         self
@@ -111,9 +113,13 @@ impl Put {
         self.has_own_window = self.settings.window.is_some();
         self.settings = self.settings.over(&self.uploader.inner.settings);
         self.settings.check()?;
-        let endpoints = self.endpoints.iter().map(|url| Endpoint::parse(url, true));
-        let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
-        self.hosts = self.hosts.with_endpoints(endpoints);
+        self.hosts = self.hosts.with_endpoints(self.own_endpoints()?);
         Ok(())
+    }
+
+    /// The hosts that it goes to in place of the uploader's; empty for those.
+    pub(super) fn own_endpoints(&self) -> Result<Vec<Endpoint>, Error> {
+        let endpoints = self.endpoints.iter().map(|url| Endpoint::parse(url, true));
+        Ok(endpoints.collect::<Result<Vec<_>, _>>()?)
     }
 }
