@@ -212,6 +212,11 @@ impl Put {
         let result = self.go(&prepared, &log).await;
         // What can be gone on with needs its file.
         let is_over = result.is_ok() || !at_work.is_remembered();
+        let spool = match &self.what {
+            // At the beginning a run that had just been dropped may still have been reading it.
+            What::File(path) if is_over && spool.is_none() => self.uploader.inner.adopt(path).await,
+            _ => spool,
+        };
         if let Some(spool) = spool.filter(|_| is_over) {
             spool.remove().await;
         }

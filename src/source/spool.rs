@@ -23,6 +23,13 @@ const NAME_LEN: usize = 40;
 /// How long a file is left alone that nobody has locked: far longer than it takes to lock one.
 const SWEPT_AGE: Duration = Duration::from_secs(60);
 
+/// Pause between two looks at files that are in use.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Looks at files that are in use, half a second: a run that was just dropped may still be reading a piece
+/// of its own.
+const LOOKS: u32 = 25;
+
 /// A spool file, locked for as long as this lives: nobody sweeps it away.
 #[derive(Debug)]
 pub(crate) struct SpoolFile {
@@ -69,8 +76,19 @@ impl SpoolFile {
         Ok(Self { path, file })
     }
 
-    /// Whether another upload writes to, or reads from, a file of `dir` that is called after `name`.
+    /// Whether another upload writes to, or reads from, a file of `dir` that is called after `name`, and
+    /// does so for longer than a run that was just dropped.
     pub(crate) async fn is_in_use(dir: &Path, name: &str) -> bool {
+        for _ in 0..LOOKS {
+            if !Self::is_in_use_now(dir, name).await {
+                return false;
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+        Self::is_in_use_now(dir, name).await
+    }
+
+    async fn is_in_use_now(dir: &Path, name: &str) -> bool {
         let (dir, name) = (dir.to_owned(), name.to_owned());
         let looking = blocking::spawn(move || {
             // A directory that is not there yet holds nothing.

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use crate::process::{BUCKET, Backend, form, keys, stat, until};
 use crate::support::content;
-use crate::support::http;
+use crate::support::http::{self, Request};
 use crate::support::server::{Listening, Server, haul};
 
 /// Each row is the grace and what comes of an upload that was half sent when SIGTERM came. No new
@@ -99,10 +99,20 @@ fn goes_on() {
 #[test]
 fn killed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let [state, spool] = ["state", "spool"].map(|name| folder.path().join(name));
+    let [state, spool, plan] = ["state", "spool", "plan"].map(|name| folder.path().join(name));
+    // None is at its end before all of them are remembered.
+    content::write(&plan, "[[fault]]\noperation = \"bput\"\nhold = \"h\"\n");
+    let journals = state.join("uploads");
+    let journals = || {
+        let files = std::fs::read_dir(&journals).into_iter().flatten().flatten();
+        let names = files.map(|file| file.path());
+        names
+            .filter(|path| path.extension().is_some_and(|it| it == "journal"))
+            .count()
+    };
     let [state, spool] = [&state, &spool].map(|path| path.to_str().expect("a plain path"));
-    let slow = ["--memory", "--rate", "16Mbit/s"].map(Into::into);
-    let server = Server::start_at(slow.to_vec(), "127.0.0.1:0");
+    let held = ["--memory".into(), "--faults".into(), plan.into()];
+    let server = Server::start_at(held.to_vec(), "127.0.0.1:0");
     let dirs = [("BACKEND_STATE_DIR", state), ("BACKEND_SPOOL_DIR", spool)];
     let mut backend = Backend::start(&server, &dirs);
     let files = [1, 2, 3].map(|seed| content::bytes(seed, 5_000_000));
@@ -116,12 +126,13 @@ fn killed() {
             scope.spawn(move || http::call(address, &request).ok());
         }
         let acknowledged = "haul_bytes_acknowledged_total";
-        until("some of it is stored", || {
-            backend.number(acknowledged) > 2_000_000
+        until("all are under way, and some of it is stored", || {
+            journals() == files.len() && backend.number(acknowledged) > 0
         });
         backend.signal("KILL");
         assert!(!backend.ended_well());
     });
+    no_faults(&server);
     let backend = Backend::start(&server, &dirs);
     for _ in &files {
         backend.until_logged("stored 5000000 bytes");
@@ -154,4 +165,15 @@ fn alone() {
     assert!(backend.logged()[0].starts_with("no account: objects go to http://127.0.0.1:"));
     backend.signal("INT");
     assert!(backend.ended_well());
+}
+
+/// The server behaves from here on.
+fn no_faults(server: &Server) {
+    let request = Request {
+        method: "PUT",
+        target: "/.haul/control/faults".to_owned(),
+        ..Request::default()
+    };
+    let answer = http::call(server.listening.address, &request).expect("an answer");
+    assert_eq!(answer.status, 200, "{answer:?}");
 }

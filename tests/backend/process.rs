@@ -225,7 +225,8 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !holds() {
         assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
-        thread::yield_now();
+        // A pause between two looks, so that those who are waited for get the processor.
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

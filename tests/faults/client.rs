@@ -58,8 +58,8 @@ impl Answer {
     }
 }
 
-/// A raw connection.
-pub(crate) struct Raw(pub(crate) TcpStream);
+/// A raw connection, and whether a write was told that it is reset: a kernel tells only once.
+pub(crate) struct Raw(pub(crate) TcpStream, bool);
 
 impl Raw {
     pub(crate) async fn to(url: &str) -> Self {
@@ -67,7 +67,7 @@ impl Raw {
         let stream = TcpStream::connect(address).await.expect("a connection");
         // Head and body are two writes: the second must not wait for the first one's delayed ACK.
         stream.set_nodelay(true).expect("no delay");
-        Self(stream)
+        Self(stream, false)
     }
 
     /// Sends a whole request and waits for what comes.
@@ -84,7 +84,9 @@ impl Raw {
             self.0.write_all(head.as_bytes()).await?;
             self.0.write_all(body).await
         };
-        let _ = timeout(PATIENCE, sent).await;
+        if let Ok(Err(error)) = timeout(PATIENCE, sent).await {
+            self.1 |= error.kind() == ErrorKind::ConnectionReset;
+        }
     }
 
     /// What comes: a whole answer or an end.
@@ -107,6 +109,7 @@ impl Raw {
             match timeout(patience, self.0.read(&mut buffer)).await {
                 Err(_) if bytes.is_empty() => return Seen::Silence,
                 Err(_) => panic!("half an answer: {:?}", String::from_utf8_lossy(&bytes)),
+                Ok(Ok(0)) if self.1 => return Seen::Reset,
                 Ok(Ok(0)) => return Seen::Closed { bytes },
                 Ok(Ok(len)) => bytes.extend_from_slice(&buffer[..len]),
                 Ok(Err(error)) if error.kind() == ErrorKind::ConnectionReset => return Seen::Reset,

@@ -174,7 +174,9 @@ const ANSWERED: &[Row] = &[
     ),
     (
         "a proxy refuses long bodies",
-        "[[fault]]\noperation = SEGMENT\nnth = 1\nomit_reqid = true\n\
+        "[[fault]]\noperation = ['bput', 'part']\nlonger_than = 1500000\nomit_reqid = true\n\
+         answer = { status = 413, body = '<html>', content_type = 'text/html', at = 'before_body' }\n\
+         [[fault]]\noperation = 'form'\nlonger_than = 100000\nomit_reqid = true\n\
          answer = { status = 413, body = '<html>', content_type = 'text/html', at = 'before_body' }",
         ALL,
         Void::Everything,

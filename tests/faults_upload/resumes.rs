@@ -64,8 +64,9 @@ impl Rerun {
     }
 }
 
-/// The first run ends before its last part; the first two are acknowledged.
-const REFUSED: &str = "[[fault]]\noperation = 'part'\nnth = 3\nanswer = { status = 403 }";
+/// The first run ends before its last part; the first two are acknowledged, also when the last one, which
+/// is shorter, is refused while the second is under way.
+const REFUSED: &str = "[[fault]]\noperation = 'part'\npart = 3\nanswer = { status = 403 }";
 
 /// What the first run leaves to the second.
 const REST: u64 = LEN as u64 - 2 * PART_LEN;

@@ -167,10 +167,11 @@ pub(crate) async fn upload_as(
     let dir = tempfile::tempdir().unwrap();
     let mut settings = way.settings().state_dir(dir.path().join("state"));
     if waits {
+        // Long enough that nothing but the fault takes so long, also where a thread waits for its turn.
         settings = settings
-            .response_timeout(Duration::from_secs(2))
-            .commit_timeout(Duration::from_secs(2))
-            .part_timeout(Duration::from_secs(4));
+            .response_timeout(Duration::from_secs(4))
+            .commit_timeout(Duration::from_secs(4))
+            .part_timeout(Duration::from_secs(12));
     }
     run(&server, &dir, adjust(settings), content(len), ask).await
 }

@@ -33,7 +33,8 @@ const CLIENTS: u64 = 4;
 /// How long the clients may take to send [`BYTES_BETWEEN_KILLS_MAX`] on a loaded machine.
 const STANDSTILL_MAX: Duration = Duration::from_secs(120);
 
-/// Sends of one request after which the test gives up: far above [`KILLS`].
+/// Sends of one request after which the test gives up: far above [`KILLS`], and minutes of a server that
+/// dies slowly, since its disk is busy.
 const SENDS_MAX: usize = 100_000;
 
 /// The server is killed before every single request of an upload, and after the last: every ctx, part
@@ -217,6 +218,7 @@ impl Field {
             if let Ok(answer) = http::call_counted(server.address, request, &on_sent) {
                 return (answer, attempt);
             }
+            pause();
         }
         panic!("no answer to {} {}", request.method, request.target);
     }
@@ -273,6 +275,15 @@ impl Field {
             );
         }
     }
+}
+
+/// Between two sends, so that the processor is left to those who are waited for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody tells when a server is back"
+)]
+fn pause() {
+    thread::sleep(Duration::from_millis(1));
 }
 
 /// The hash that stat gives.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use haul::devserver::{FaultPlan, Operation};
 use haul::kodo::Etag;
@@ -34,7 +35,8 @@ pub(crate) fn uploader(server: &Server, world: &World, protocol: Protocol) -> Up
 pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     let waiting = async {
         while !is_so().await {
-            tokio::task::yield_now().await;
+            // A pause between two looks, so that those who are waited for get the processor.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     let waited = tokio::time::timeout(PATIENCE, waiting).await;

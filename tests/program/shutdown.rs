@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use haul::{ErrorKind, Protocol, Unfinished};
+use haul::{ErrorKind, Protocol, Unfinished, Uploader};
 
 use crate::life::{COMMIT_LEN_MAX, LEN, Watched, unfinished, until, uploader, watched};
 use crate::world::{PATIENCE, Server, World, content};
@@ -21,15 +21,9 @@ fn a_shutdown_in_the_middle_of_five() {
         let world = World::new();
         server.runtime.block_on(async {
             let first = uploader(&server, &world, protocol);
-            first.set_limit_rate(Some(6 << 20)).unwrap();
-            let begin = |number: usize| {
-                let content: Vec<u8> = content(LEN)
-                    .iter()
-                    .map(|byte| byte ^ number as u8)
-                    .collect();
-                let file = world.file(&format!("f{number}"), &content);
-                watched(first.put_file("b", format!("k{number}"), file))
-            };
+            // Each needs some seconds for its first segment, and all of them twenty to end by themselves.
+            first.set_limit_rate(Some(2 << 20)).unwrap();
+            let begin = |number| begin(&first, &world, number);
             let uploads: Vec<Watched> = (0..5).map(begin).collect();
             let told: Vec<_> = uploads
                 .iter()
@@ -38,7 +32,9 @@ fn a_shutdown_in_the_middle_of_five() {
             let all = tokio::spawn(join_all(uploads.into_iter().map(|it| it.upload)));
             let under_way = async || told.iter().all(|it| it.load(Ordering::Relaxed) > 0);
             until("each has something safe", under_way).await;
-            let left = first.clone().shutdown(PATIENCE).await;
+            let (left, ()) = tokio::join!(first.shutdown(PATIENCE), async {
+                first.set_limit_rate(None).unwrap();
+            });
             let ended = all.await.unwrap();
             let sent = server.body_bytes();
             let refused = first.put_data("b", "late", "x").await.unwrap_err();
@@ -84,6 +80,15 @@ fn a_shutdown_in_the_middle_of_five() {
             assert_eq!(second.unfinished().await.unwrap(), []);
         });
     }
+}
+
+/// One of five uploads, each of its own bytes.
+fn begin(uploader: &Uploader, world: &World, number: usize) -> Watched {
+    let content = content(LEN);
+    let content: Vec<u8> = content.iter().map(|byte| byte ^ number as u8).collect();
+    let file = world.file(&format!("f{number}"), &content);
+    let put = uploader.put_file("b", format!("k{number}"), file);
+    watched(put.part_size(1 << 20))
 }
 
 /// What came to a listing in the same second has no order.

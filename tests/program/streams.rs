@@ -379,7 +379,8 @@ fn spooled() {
 /// from the first, which stays resumable. Another name is another upload.
 #[test]
 fn spooled_twice() {
-    let server = Server::with("[[fault]]\noperation = \"mkblk\"\nnth = 2\nhold = \"h\"\n");
+    // A commit is waited for: a segment would be sent again after some seconds.
+    let server = Server::with("[[fault]]\noperation = \"mkfile\"\nnth = 1\nhold = \"h\"\n");
     let world = World::new();
     let keys = server.server.credentials();
     let uploader = Uploader::builder()
@@ -387,7 +388,6 @@ fn spooled_twice() {
         .endpoint(server.server.url())
         .state_dir(world.path("state"))
         .spool_dir(world.path("spool"))
-        .window(1)
         .build()
         .unwrap();
     let bytes = content(9 * MIB);

@@ -175,6 +175,7 @@ impl Server {
 }
 
 /// Waits for a child's end.
+#[expect(clippy::disallowed_methods, reason = "the child needs the processor")]
 pub(crate) fn end(mut child: Child) -> Ran {
     let until = now() + PATIENCE;
     while child.try_wait().unwrap().is_none() {
@@ -182,7 +183,7 @@ pub(crate) fn end(mut child: Child) -> Ran {
             child.kill().unwrap();
             panic!("the program does not end: {:?}", child.wait_with_output());
         }
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(1));
     }
     Ran::new(child.wait_with_output().unwrap())
 }
