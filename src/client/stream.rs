@@ -169,11 +169,10 @@ impl Put {
             _ => Ok((Source::Stream(stream), None)),
         }
     }
-}
 
-impl Put {
-    /// How long the lanes of a stream are that will have `expected` bytes, where that is known. What is read first must be whole ones: streams that keep the
-    /// rest of a block each, and wait for more memory, would wait for one another for ever.
+    /// How long the lanes of a stream are that will have `expected` bytes, where that is known. What is
+    /// read first must be whole ones: streams that keep the rest of a block each, and wait for more
+    /// memory, would wait for one another for ever.
     async fn lane_len(&self, expected: Option<u64>) -> Result<u64, Error> {
         // Longer than was wished, where there would be too many.
         let part_len = Layout::part_len(expected, self.settings.part_len());

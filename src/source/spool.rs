@@ -39,7 +39,8 @@ pub(crate) struct SpoolFile {
 
 impl SpoolFile {
     /// Writes all that `stream` gives, of which a piece at most was read before, to a file of `dir` that is
-    /// called after `name`, in place of an older one that nobody uses. One that does not come to its end leaves nothing behind.
+    /// called after `name`, in place of an older one that nobody uses. One that does not come to its end
+    /// leaves nothing behind.
     ///
     /// `random` tells its first version from those of others that are written at the same time.
     pub(crate) async fn write(

@@ -1,14 +1,13 @@
 //! What an upload that is gone on with makes of its object: what the first call asked for, or a clear no.
 
 use std::future::IntoFuture;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use haul::devserver::FaultPlan;
 use haul::kodo::Etag;
 use haul::{ErrorKind, Event, Protocol, Put, PutPolicy, Uploader};
 
-use crate::life::{HOLD, LEN, drop_half_way, unfinished, until, uploader, watched};
+use crate::life::{HOLD, LEN, drop_half_way, unfinished, uploader};
 use crate::world::{PATIENCE, Server, World, content};
 
 /// A policy whose answer shows what the service was told of the file's name.
@@ -90,7 +89,7 @@ fn long(put: Put) -> Put {
     put.var("long", "x".repeat(6000))
 }
 
-fn no_faults(server: &Server) {
+pub(crate) fn no_faults(server: &Server) {
     let faults = server.server.faults();
     faults.replace(FaultPlan::default()).unwrap();
 }
@@ -170,50 +169,6 @@ fn another_size() {
             });
         }
     }
-}
-
-/// A stream that is given twice at once: who comes second is refused, and what the first one had written
-/// is still there when it has to go on.
-#[test]
-fn a_second_stream_beside() {
-    let server = Server::with(HOLD);
-    let world = World::new();
-    let keys = server.server.credentials();
-    let build = || {
-        Uploader::builder()
-            .credentials(keys.access_key.as_str(), keys.secret_key.expose())
-            .endpoint(server.server.url())
-            .state_dir(world.path("state"))
-            .spool_dir(world.path("spool"))
-            .build()
-            .unwrap()
-    };
-    let put = |uploader: &Uploader, len| {
-        let reader = std::io::Cursor::new(content(len));
-        uploader.put_reader("b", "k", reader).resume_id("job 7")
-    };
-    let files = || std::fs::read_dir(world.path("spool")).unwrap().count();
-    server.runtime.block_on(async {
-        let (first, second) = (build(), build());
-        let mut upload = watched(put(&first, LEN));
-        let held = until("answers are held", async || {
-            server.server.faults().held("h") >= 2 && upload.safe_bytes.load(Ordering::Relaxed) > 0
-        });
-        tokio::select! {
-            ended = &mut upload.upload => panic!("it ended: {ended:?}"),
-            () = held => {}
-        }
-        let error = put(&second, LEN + 1).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Held, "{error}");
-        assert_eq!(files(), 1);
-        drop(upload);
-        no_faults(&server);
-        let left = unfinished(&second).await;
-        let done = second.resume(left[0].id.clone().unwrap()).await.unwrap();
-        assert_eq!(done.hash, Etag::of(&content(LEN)));
-        assert!(done.resumed_bytes > 0);
-        assert_eq!(files(), 0);
-    });
 }
 
 /// Streams whose parts are no blocks, since v2 stands in for v1, share the least memory there may be: none
