@@ -220,9 +220,7 @@ impl Pace {
             }
         }
         let most = usize::try_from(pace.max(smoothed) as u64 / LANE_PACE_MIN).unwrap_or(LANES_MAX);
-        // As long as each epoch carries more, the pace is that of connections which begin, not the line's.
-        let least = self.start.map_or(LANES_MIN, |_| LANES_START);
-        self.lanes = self.lanes.min(most.max(least));
+        self.lanes = self.lanes.min(most.max(LANES_MIN));
     }
 
     /// The first epochs: twice the lanes as long as the line carries more each time. The last doubling,

@@ -118,25 +118,6 @@ fn the_start_doubles() {
     }
 }
 
-/// Connections that begin carry little at first, however much the line does: while they carry more in each
-/// epoch, none of the first lanes is given up.
-#[test]
-fn slow_starts_are_no_thin_lines() {
-    for round_trip_ms in [50, 100, 300] {
-        let round_trip = Duration::from_millis(round_trip_ms);
-        let mut line = Model::new();
-        line.round_trip = Some(round_trip);
-        // The handshake; then ten packets for each lane, and twice as many in each round trip.
-        let mut carries = 123;
-        for _ in 0..8 {
-            line.run(round_trip.max(LOOK), |_| carries);
-            let sent = 14_600 * LANES_START as u64 * 1000 / round_trip_ms;
-            carries = (carries * 2).max(sent).min(12 * MB);
-            assert!(line.lanes() >= LANES_START, "{:?}", line.chosen);
-        }
-    }
-}
-
 /// Two round trips are watched at the start, eight later: in fewer, new connections have not found their
 /// pace.
 #[test]
