@@ -155,7 +155,7 @@ impl Layout {
         Self::without_form(size.max(1), wishes)
     }
 
-    /// How long the parts of an object of `size` bytes are, in bytes; none where nobody can tell the size.
+    /// How long the parts of an object of `size` bytes are, in bytes. `size` is none where nobody can tell.
     pub(crate) fn part_len(size: Option<u64>, wished: u64) -> u64 {
         Self::parts(size.unwrap_or_default(), wished).lane_len
     }
