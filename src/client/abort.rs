@@ -1,7 +1,7 @@
 //! Giving up an upload that an earlier run began, and what could not be given back before.
 
 use std::path::Path;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -137,12 +137,13 @@ impl Uploader {
     pub(super) async fn beside_orphans<T>(
         &self,
         access: &Access,
-        work: impl Future<Output = T>,
+        mut work: Pin<&mut impl Future<Output = T>>,
     ) -> T {
         if !self.inner.rounds.is_due(clock::instant()) {
             return work.await;
         }
-        let (mut work, mut giving) = (pin!(work), pin!(self.give_back(access)));
+        // On the heap, since it is rare: thousands of uploads that wait would each keep room for it.
+        let mut giving = Box::pin(self.give_back(access));
         let done = tokio::select! {
             biased;
             done = &mut work => done,

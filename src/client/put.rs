@@ -9,7 +9,7 @@ mod remembered;
 
 use std::future::IntoFuture;
 use std::path::PathBuf;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -268,8 +268,10 @@ impl Put {
             let way = self.way(&course);
             let inner = &self.uploader.inner;
             inner.line.recall(&inner.line_book.known(&way).await);
-            let upload = self.upload(job, &course);
-            let (ended, moved) = self.uploader.beside_orphans(&access, upload).await;
+            let (ended, moved) = {
+                let upload = pin!(self.upload(job, &course));
+                self.uploader.beside_orphans(&access, upload).await
+            };
             inner.line_book.keep(&way, &inner.line.known()).await;
             if let (Err(unfinished), Some(hosts)) = (&ended, moved)
                 && unfinished.error.kind() == ErrorKind::Interrupted
@@ -325,12 +327,16 @@ impl Put {
         mut job: Job,
         course: &Course<'_>,
     ) -> (Result<Outcome, Unfinished>, Option<BucketHosts>) {
-        let Some((vigil, listener)) = course.vigil(&job.listener, self.patience()) else {
-            return (uploader::upload(job).await, None);
-        };
         let stop = Stop::default();
-        (job.listener, job.stops.own) = (listener, stop.clone());
-        let mut upload = std::pin::pin!(uploader::upload(job));
+        let vigil = course.vigil(&job.listener, self.patience());
+        let vigil = vigil.map(|(vigil, listener)| {
+            (job.listener, job.stops.own) = (listener, stop.clone());
+            vigil
+        });
+        let mut upload = pin!(uploader::upload(job));
+        let Some(vigil) = vigil else {
+            return (upload.await, None);
+        };
         let moved = tokio::select! {
             biased;
             ended = &mut upload => return (ended, None),

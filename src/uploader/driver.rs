@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tracing::{Instrument, Span};
 
 use crate::clock;
@@ -208,29 +208,20 @@ impl Work {
         let flying = Flying::of(&effect);
         let span = self.span(&effect, flying.operation);
         let watched = flying.clone();
-        let carried_out = async move { executor.carry_out(effect, flying).await };
-        let Some(attempt) = attempt else {
-            let finished = async {
-                Some(Finished {
-                    attempt: None,
-                    events: carried_out.await,
-                })
-            };
-            self.running.push(Box::pin(finished));
+        // Combinators, since an async block would have room for the work twice: where it is handed in, and
+        // where it is awaited.
+        let carried_out = executor.carry_out(effect, flying);
+        let finished = move |events| Some(Finished { attempt, events });
+        let Some(id) = attempt else {
+            self.running.push(Box::pin(carried_out.map(finished)));
             return;
         };
         let (abort, registration) = AbortHandle::new_pair();
         let flying = watched;
-        let carried_out = carried_out.instrument(span);
-        self.attempts.insert(attempt, UnderWay { abort, flying });
-        let abortable = Abortable::new(carried_out, registration);
-        self.running.push(Box::pin(async move {
-            let events = abortable.await.ok()?;
-            Some(Finished {
-                attempt: Some(attempt),
-                events,
-            })
-        }));
+        self.attempts.insert(id, UnderWay { abort, flying });
+        let abortable = Abortable::new(carried_out.instrument(span), registration);
+        let ended = abortable.map(move |events| finished(events.ok()?));
+        self.running.push(Box::pin(ended));
     }
 
     /// Where an attempt's work is seen: within its lane, if it has one.
