@@ -341,6 +341,6 @@ pub use error::{Error, ErrorKind, Fact};
 pub use events::{Attempt, Event};
 pub use kodo::policy::{CallbackBodyType, DetectMime};
 pub use kodo::{Credentials, Etag, UploadToken};
-pub use network::TlsVersion;
+pub use network::{CongestionControl, TlsVersion};
 pub use stop::Stop;
 pub use uploader::Protocol;

@@ -68,6 +68,7 @@ fn connection(trace: &Trace) -> String {
     }];
     if trace.address.is_some() {
         words.push(if trace.is_reused { "reused" } else { "fresh" });
+        words.extend(trace.uses_bbr.then_some("bbr"));
     }
     let proxy = trace.proxy.as_ref().map(|proxy| format!("proxy {proxy}"));
     words.extend(proxy.as_deref());
@@ -102,6 +103,7 @@ mod tests {
                 address: Some("192.0.2.7:80".to_owned()),
                 proxy: None,
                 is_reused: true,
+                uses_bbr: false,
                 stage: Stage::Answering,
                 acknowledged_bytes: 512 << 10,
                 body_len: 512 << 10,
@@ -122,6 +124,7 @@ mod tests {
     fn lines() {
         let mut broken = attempt();
         broken.trace.stage = Stage::Sending;
+        broken.trace.uses_bbr = true;
         broken.trace.acknowledged_bytes = 1 << 10;
         broken.status = None;
         broken.failure = Some(Failure::new(FailureKind::Broken, "it broke"));
@@ -140,8 +143,8 @@ mod tests {
             ),
             (
                 broken,
-                "bput http://up.example.com (192.0.2.7:80, reused) 1.0 KiB of 512.0 KiB; connect 0 \
-                 ms, send 4.2 s: it broke; repeated at once on a new connection",
+                "bput http://up.example.com (192.0.2.7:80, reused, bbr) 1.0 KiB of 512.0 KiB; \
+                 connect 0 ms, send 4.2 s: it broke; repeated at once on a new connection",
             ),
             (
                 unconnected,

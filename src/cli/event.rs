@@ -147,6 +147,8 @@ pub(crate) struct Way {
     address: Option<String>,
     proxy: Option<String>,
     reused: bool,
+    /// haul had its connection use BBR.
+    bbr: bool,
     /// How far it came: `waiting`, `connecting`, `sending` or `answering`.
     phase: &'static str,
     acknowledged_bytes: u64,
@@ -223,6 +225,7 @@ impl Way {
             address: trace.address.clone(),
             proxy: trace.proxy.clone(),
             reused: trace.is_reused,
+            bbr: trace.uses_bbr,
             phase: match trace.stage {
                 Stage::Waiting => "waiting",
                 Stage::Connecting => "connecting",

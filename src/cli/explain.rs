@@ -52,6 +52,7 @@ mod tests {
             address: Some("192.0.2.7:443".to_owned()),
             proxy: None,
             is_reused: false,
+            uses_bbr: false,
             stage,
             acknowledged_bytes: 120 << 10,
             body_len: 4 << 20,
@@ -86,6 +87,7 @@ mod tests {
         let by_proxy = Trace {
             proxy: Some("http://proxy.example.com:3128".to_owned()),
             is_reused: true,
+            uses_bbr: false,
             ..trace(Stage::Answering)
         };
         let errors = [

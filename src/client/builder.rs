@@ -24,7 +24,7 @@ use crate::kodo::{AccessKey, Credentials, SecretKey};
 use crate::model::Endpoint;
 #[cfg(feature = "cli")]
 use crate::network::Proxies;
-use crate::network::TlsSetup;
+use crate::network::{CongestionControl, TlsSetup};
 use crate::source::Budget;
 use crate::transport::{Internet, Transport};
 use crate::uploader::{Line, Protocol, TokenProvider};
@@ -55,6 +55,7 @@ pub struct UploaderBuilder {
     #[cfg(feature = "cli")]
     proxies: Option<Proxies>,
     tls: TlsSetup,
+    congestion_control: CongestionControl,
     state_dir: Option<PathBuf>,
     store_name: Option<String>,
     require_resume: bool,
@@ -295,12 +296,14 @@ impl UploaderBuilder {
         let proxies = self.chosen_proxies()?;
         let tls = self.tls.client_config();
         let tls = tls.map_err(|failure| config(failure.message))?;
+        self.check_congestion_control()?;
         let patience = self.settings.limits();
         let transport = Transport::new(Arc::new(Internet::new(
             Arc::new(tls.clone()),
             proxies.clone(),
             connect_timeout,
             patience.stall_timeout,
+            self.congestion_control,
         )));
         let limits = CallLimits {
             connect_timeout,

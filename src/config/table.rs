@@ -244,6 +244,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
+        name: "congestion_control",
+        help: "What connections make of losses (Linux): bbr, system (what the system is set to), or auto: \
+               bbr over far lines, where the kernel lets haul have it",
+        kind: Kind::Word(&["auto", "bbr", "system"]),
+        value_name: "WORD",
+        default: &["auto"],
+        ..PLAIN
+    },
+    Setting {
         name: "connect_timeout",
         help: "How long a host may take to accept a connection, and again for TLS",
         value_name: "TIME",

@@ -10,7 +10,7 @@ use crate::devserver::DevServer;
 use crate::error::{Error, ErrorKind};
 use crate::kodo::{AccessKey, Credentials, SecretKey, UploadToken};
 use crate::model::Endpoint;
-use crate::network::{Proxies, TlsVersion};
+use crate::network::{CongestionControl, Proxies, TlsVersion};
 use crate::uploader::Protocol;
 
 /// All settings, read and checked. Its `Debug` shows no secret.
@@ -27,6 +27,7 @@ pub(crate) struct Config {
     proxies: Result<Proxies, String>,
     ca_file: Option<PathBuf>,
     tls_min_version: TlsVersion,
+    congestion_control: CongestionControl,
     state_dir: Option<PathBuf>,
     /// Where standard input is written first.
     pub(crate) spool_dir: Option<PathBuf>,
@@ -71,6 +72,11 @@ impl Config {
                 Some("1.3") => TlsVersion::V1_3,
                 _ => TlsVersion::V1_2,
             },
+            congestion_control: match text("congestion_control") {
+                Some("bbr") => CongestionControl::Bbr,
+                Some("system") => CongestionControl::System,
+                _ => CongestionControl::Auto,
+            },
             state_dir: text("state_dir")
                 .map(PathBuf::from)
                 .or_else(|| environment.state_dir()),
@@ -109,7 +115,9 @@ impl Config {
             tracing::info!("going through the proxy {proxy}{}", proxy.assumed_port());
         }
         let mut builder = self.manner().proxies(proxies);
-        builder = builder.tls_min_version(self.tls_min_version);
+        builder = builder
+            .tls_min_version(self.tls_min_version)
+            .congestion_control(self.congestion_control);
         if let Some(path) = &self.ca_file {
             builder = builder.ca_file(path);
         }

@@ -32,6 +32,8 @@ pub struct Trace {
     pub proxy: Option<String>,
     /// Whether its connection had served an earlier request.
     pub is_reused: bool,
+    /// Whether haul had its connection use BBR, in place of the system's congestion control.
+    pub uses_bbr: bool,
     /// How far it came.
     pub stage: Stage,
     /// Bytes of its body that the other end's kernel had acknowledged.

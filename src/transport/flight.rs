@@ -212,6 +212,7 @@ impl Flight {
             address: leg.map(|leg| leg.address.clone()),
             proxy: leg.and_then(|leg| leg.proxy.clone()),
             is_reused: leg.is_some_and(|leg| leg.is_reused),
+            uses_bbr: leg.is_some_and(|leg| leg.gauge.uses_bbr()),
             stage: state.stage(),
             acknowledged_bytes: state.acknowledged,
             body_len: state.body_len,

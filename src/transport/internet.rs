@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -10,7 +11,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 use crate::model::{Endpoint, Failure, FailureKind, Remedy, cause, chain};
-use crate::network::{Kind, Proxies, Proxy, explain, remedy};
+use crate::network::{CongestionControl, Kind, Proxies, Proxy, explain, remedy};
 use crate::transport::proxy::{self, Refused, Target};
 use crate::transport::race::{interleave, race};
 use crate::transport::socket::Socket;
@@ -23,6 +24,9 @@ pub(crate) struct Internet {
     proxies: Proxies,
     limit: Duration,
     stall_timeout: Duration,
+    congestion_control: CongestionControl,
+    /// It was said what connections make of losses.
+    has_told: AtomicBool,
 }
 
 impl Internet {
@@ -34,12 +38,15 @@ impl Internet {
         proxies: Proxies,
         connect_timeout: Duration,
         stall_timeout: Duration,
+        congestion_control: CongestionControl,
     ) -> Self {
         Self {
             tls: TlsConnector::from(tls),
             proxies,
             limit: connect_timeout,
             stall_timeout,
+            congestion_control,
+            has_told: AtomicBool::new(false),
         }
     }
 }
@@ -258,7 +265,10 @@ impl Internet {
         let (address, stream) = raced
             .await
             .map_err(|failed| Why::connect(reasons(failed)))?;
-        let socket = Socket::new(stream, self.stall_timeout);
+        let socket = Socket::new(stream, self.stall_timeout, self.congestion_control);
+        if socket.uses_bbr() && !self.has_told.swap(true, Ordering::Relaxed) {
+            tracing::info!("connections use BBR (`congestion_control`)");
+        }
         Ok(Leg {
             gauge: socket.gauge(),
             stream: Box::new(socket),

@@ -33,6 +33,7 @@ pub(crate) use body::SourceStream;
 pub(crate) use flight::Flight;
 pub(crate) use idle::Reuse;
 pub(crate) use internet::Internet;
+pub(crate) use socket::may_have_bbr;
 
 use crate::model::{Answer, Endpoint, Failure, FailureKind, Request};
 use crate::network::Proxy;

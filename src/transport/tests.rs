@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::{Answer, Body, ByteSpan, Endpoint, Failure, FailureKind, Request};
-use crate::network::{Proxies, TlsSetup};
+use crate::network::{CongestionControl, Proxies, TlsSetup};
 use crate::transport::{
     ANSWER_LEN_MAX, Flight, Internet, Reuse, SourceStream, Stale, Transport, Unanswered,
 };
@@ -31,7 +31,13 @@ async fn listen() -> (TcpListener, Endpoint) {
 
 fn transport() -> Transport {
     let tls = TlsSetup::default().client_config().unwrap();
-    let internet = Internet::new(Arc::new(tls), Proxies::default(), PATIENCE, PATIENCE);
+    let internet = Internet::new(
+        Arc::new(tls),
+        Proxies::default(),
+        PATIENCE,
+        PATIENCE,
+        CongestionControl::Auto,
+    );
     Transport::new(Arc::new(internet))
 }
 

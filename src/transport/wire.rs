@@ -30,6 +30,11 @@ pub(crate) trait Gauge: fmt::Debug + Send + Sync {
     /// The shortest time that an acknowledgement took, where the system tells.
     fn round_trip(&self) -> Option<Duration>;
 
+    /// Whether it was told to use BBR, whatever the system uses.
+    fn uses_bbr(&self) -> bool {
+        false
+    }
+
     /// Ends the connection at once: what is queued does not go out any more, and whoever reads or
     /// writes it gets an error.
     fn kill(&self);

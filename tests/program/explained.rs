@@ -65,11 +65,12 @@ fn same(text: &str) -> String {
 
 /// The same for JSON.
 fn settle(value: &mut Value) {
-    const VARY: [&str; 5] = [
+    const VARY: [&str; 6] = [
         "attempts",
         "acknowledged_bytes",
         "body_bytes",
         "reused",
+        "bbr",
         "phase",
     ];
     match value {

@@ -170,6 +170,7 @@ mod tests {
                 address: None,
                 proxy: None,
                 is_reused: false,
+                uses_bbr: false,
                 stage: Stage::Answering,
                 acknowledged_bytes: 0,
                 body_len: 0,

@@ -85,6 +85,7 @@ fn cut_after(acknowledged_bytes: u64) -> Failure {
         address: None,
         proxy: None,
         is_reused: false,
+        uses_bbr: false,
         stage: Stage::Sending,
         acknowledged_bytes,
         body_len: 0,
