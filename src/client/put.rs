@@ -265,14 +265,7 @@ impl Put {
         loop {
             let permit = self.permit(&access, bucket, key, size)?;
             let job = self.job(&errand, commit, permit, &mut course).await?;
-            let way = self.way(&course);
-            let inner = &self.uploader.inner;
-            inner.line.recall(&inner.line_book.known(&way).await);
-            let (ended, moved) = {
-                let upload = pin!(self.upload(job, &course));
-                self.uploader.beside_orphans(&access, upload).await
-            };
-            inner.line_book.keep(&way, &inner.line.known()).await;
+            let (ended, moved) = self.run_once(job, &access, &course).await;
             if let (Err(unfinished), Some(hosts)) = (&ended, moved)
                 && unfinished.error.kind() == ErrorKind::Interrupted
             {
@@ -319,6 +312,22 @@ impl Put {
             },
             (None, None) => self.uploader.access(&self.listener).await,
         }
+    }
+
+    /// One run of the upload, with what is known of the line; what it learnt of it is kept.
+    async fn run_once(
+        &self,
+        job: Job,
+        access: &Access,
+        course: &Course<'_>,
+    ) -> (Result<Outcome, Unfinished>, Option<BucketHosts>) {
+        let (inner, way) = (&self.uploader.inner, self.way(course));
+        inner.line.recall(&inner.line_book.known(&way).await);
+        // Pinned here: whoever took it by value would have room for it twice.
+        let upload = pin!(self.upload(job, course));
+        let ended = self.uploader.beside_orphans(access, upload).await;
+        inner.line_book.keep(&way, &inner.line.known()).await;
+        ended
     }
 
     /// One run of the upload; with where the bucket lives by now, if it was stopped because of that.
