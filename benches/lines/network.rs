@@ -29,7 +29,8 @@ pub(crate) const SERVER_IPS: [Ipv4Addr; 3] = [
     Ipv4Addr::new(10, 210, 1, 4),
 ];
 
-/// How TCP reacts to loss: what most Linux systems do, whatever this one does.
+/// How TCP reacts to loss unless a program chooses: what most Linux systems do, whatever this one does. haul
+/// chooses over far lines, and may, since the bench runs as root.
 pub(crate) const CONGESTION: &str = "cubic";
 
 /// Least burst of `tbf` in bytes: two packets. More where the rate needs it, see [`burst`].

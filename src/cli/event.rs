@@ -147,7 +147,7 @@ pub(crate) struct Way {
     address: Option<String>,
     proxy: Option<String>,
     reused: bool,
-    /// haul had its connection use BBR.
+    /// Its connection was told to use BBR, whatever the system uses.
     bbr: bool,
     /// How far it came: `waiting`, `connecting`, `sending` or `answering`.
     phase: &'static str,

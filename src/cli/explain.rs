@@ -87,7 +87,6 @@ mod tests {
         let by_proxy = Trace {
             proxy: Some("http://proxy.example.com:3128".to_owned()),
             is_reused: true,
-            uses_bbr: false,
             ..trace(Stage::Answering)
         };
         let errors = [

@@ -1,6 +1,6 @@
 //! Setting up an [`Uploader`].
 
-mod network;
+pub(super) mod network;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -296,7 +296,6 @@ impl UploaderBuilder {
         let proxies = self.chosen_proxies()?;
         let tls = self.tls.client_config();
         let tls = tls.map_err(|failure| config(failure.message))?;
-        self.check_congestion_control()?;
         let patience = self.settings.limits();
         let transport = Transport::new(Arc::new(Internet::new(
             Arc::new(tls.clone()),
@@ -335,6 +334,7 @@ impl UploaderBuilder {
                 api,
                 hosts: Arc::new(self.host_book()?),
                 settings: self.settings.clone(),
+                congestion_control: self.congestion_control,
                 stream_memory: self.stream_budget()?,
                 spool_dir: self.spool_dir.clone(),
                 #[cfg(test)]

@@ -55,6 +55,7 @@ use crate::events::Listener;
 use crate::kodo::manage::{self, ListPage, ListQuery, ObjectInfo, PAGE_LEN_MAX};
 use crate::kodo::{Credentials, UploadToken};
 use crate::model::{Answer, Bucket, Endpoint, Failure, FailureKind, ObjectKey, Request};
+use crate::network::CongestionControl;
 use crate::source::Budget;
 use crate::transport::Transport;
 use crate::uploader::asking::{self, Turn};
@@ -97,6 +98,7 @@ struct Inner {
     api: Api,
     hosts: Arc<HostBook>,
     settings: Settings,
+    congestion_control: CongestionControl,
     stream_memory: Budget,
     /// Where streams are written first, if anywhere.
     spool_dir: Option<PathBuf>,

@@ -323,9 +323,11 @@ impl Put {
     ) -> (Result<Outcome, Unfinished>, Option<BucketHosts>) {
         let (inner, way) = (&self.uploader.inner, self.way(course));
         inner.line.recall(&inner.line_book.known(&way).await);
-        // Pinned here: whoever took it by value would have room for it twice.
-        let upload = pin!(self.upload(job, course));
-        let ended = self.uploader.beside_orphans(access, upload).await;
+        let ended = {
+            // Pinned here: whoever took it by value would have room for it twice.
+            let upload = pin!(self.upload(job, course));
+            self.uploader.beside_orphans(access, upload).await
+        };
         inner.line_book.keep(&way, &inner.line.known()).await;
         ended
     }

@@ -245,8 +245,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "congestion_control",
-        help: "What connections make of losses (Linux): bbr, system (what the system is set to), or auto: \
-               bbr over far lines, where the kernel lets haul have it",
+        help: "TCP congestion control of uploads (Linux): bbr, system (what the system is set to), or auto: \
+               bbr in place of cubic or reno where a round trip takes 10 ms or more, and the kernel lets \
+               haul have it",
         kind: Kind::Word(&["auto", "bbr", "system"]),
         value_name: "WORD",
         default: &["auto"],

@@ -115,9 +115,7 @@ impl Config {
             tracing::info!("going through the proxy {proxy}{}", proxy.assumed_port());
         }
         let mut builder = self.manner().proxies(proxies);
-        builder = builder
-            .tls_min_version(self.tls_min_version)
-            .congestion_control(self.congestion_control);
+        builder = builder.tls_min_version(self.tls_min_version);
         if let Some(path) = &self.ca_file {
             builder = builder.ca_file(path);
         }
@@ -156,6 +154,7 @@ impl Config {
         let mut builder = Uploader::builder()
             .protocol(self.protocol)
             .part_size(self.part_len)
+            .congestion_control(self.congestion_control)
             .connect_timeout(self.connect_timeout)
             .stall_timeout(self.stall_timeout)
             .min_rate(self.min_rate)

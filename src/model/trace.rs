@@ -32,7 +32,7 @@ pub struct Trace {
     pub proxy: Option<String>,
     /// Whether its connection had served an earlier request.
     pub is_reused: bool,
-    /// Whether haul had its connection use BBR, in place of the system's congestion control.
+    /// Whether haul told its connection to use BBR, whatever the system uses.
     pub uses_bbr: bool,
     /// How far it came.
     pub stage: Stage,

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -12,6 +11,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::model::{Endpoint, Failure, FailureKind, Remedy, cause, chain};
 use crate::network::{CongestionControl, Kind, Proxies, Proxy, explain, remedy};
+use crate::transport::congestion::Congestion;
 use crate::transport::proxy::{self, Refused, Target};
 use crate::transport::race::{interleave, race};
 use crate::transport::socket::Socket;
@@ -24,9 +24,7 @@ pub(crate) struct Internet {
     proxies: Proxies,
     limit: Duration,
     stall_timeout: Duration,
-    congestion_control: CongestionControl,
-    /// It was said what connections make of losses.
-    has_told: AtomicBool,
+    congestion: Congestion,
 }
 
 impl Internet {
@@ -45,8 +43,7 @@ impl Internet {
             proxies,
             limit: connect_timeout,
             stall_timeout,
-            congestion_control,
-            has_told: AtomicBool::new(false),
+            congestion: Congestion::new(congestion_control),
         }
     }
 }
@@ -265,10 +262,8 @@ impl Internet {
         let (address, stream) = raced
             .await
             .map_err(|failed| Why::connect(reasons(failed)))?;
-        let socket = Socket::new(stream, self.stall_timeout, self.congestion_control);
-        if socket.uses_bbr() && !self.has_told.swap(true, Ordering::Relaxed) {
-            tracing::info!("connections use BBR (`congestion_control`)");
-        }
+        let uses_bbr = self.congestion.choose(&stream, address.ip());
+        let socket = Socket::new(stream, self.stall_timeout, uses_bbr);
         Ok(Leg {
             gauge: socket.gauge(),
             stream: Box::new(socket),

@@ -9,6 +9,7 @@
 //! Absent on purpose: retries, fail-over, deadlines, and any opinion about an answer.
 
 mod body;
+mod congestion;
 mod connection;
 mod flight;
 mod idle;
@@ -30,10 +31,10 @@ use http::header::{HOST, PROXY_AUTHORIZATION};
 use http_body_util::BodyExt;
 
 pub(crate) use body::SourceStream;
+pub(crate) use congestion::{may_have_bbr, refusal};
 pub(crate) use flight::Flight;
 pub(crate) use idle::Reuse;
 pub(crate) use internet::Internet;
-pub(crate) use socket::may_have_bbr;
 
 use crate::model::{Answer, Endpoint, Failure, FailureKind, Request};
 use crate::network::Proxy;

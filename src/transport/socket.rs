@@ -12,7 +12,6 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::network::CongestionControl;
 use crate::transport::wire::Gauge;
 
 /// How long the kernel may wait for an acknowledgement before it gives the connection up, at least. A
@@ -57,16 +56,6 @@ const PATIENT: Duration = Duration::from_secs(120);
 #[cfg(target_os = "linux")]
 const HURRY_AFTER: Duration = Duration::from_secs(3);
 
-/// What the kernel calls BBR.
-#[cfg(target_os = "linux")]
-const BBR: &str = "bbr";
-
-/// A round trip that makes a line far. Over a shorter way losses hardly matter: with 1 % of all packets lost
-/// CUBIC still carries more than 10 Mbit/s. Source: the law of Mathis et al. 1997, "The macroscopic behavior
-/// of the TCP congestion avoidance algorithm".
-#[cfg(target_os = "linux")]
-const FAR: Duration = Duration::from_millis(10);
-
 /// Send buffer where the kernel does not tell what was acknowledged, in bytes: what was written is
 /// then at most this much ahead. On Linux it would cap the throughput for nothing.
 #[cfg(not(target_os = "linux"))]
@@ -89,18 +78,14 @@ struct Shared {
 
 impl Socket {
     /// Takes a connection and sets its options. One that does not take an option works without it.
-    /// `stall_timeout` is how long its requests may wait for an acknowledgement.
-    pub(crate) fn new(
-        stream: TcpStream,
-        stall_timeout: Duration,
-        congestion_control: CongestionControl,
-    ) -> Self {
+    /// `stall_timeout` is how long its requests may wait for an acknowledgement; `uses_bbr`: it was told to.
+    pub(crate) fn new(stream: TcpStream, stall_timeout: Duration, uses_bbr: bool) -> Self {
         if let Err(error) = tune(&stream, user_timeout(stall_timeout)) {
             tracing::debug!(%error, "a socket option was refused");
         }
         Self(Arc::new(Shared {
-            uses_bbr: use_bbr(&stream, congestion_control),
             stream,
+            uses_bbr,
             written: AtomicU64::new(0),
             #[cfg(target_os = "linux")]
             retransmits_within_ms: AtomicU64::new(0),
@@ -110,11 +95,6 @@ impl Socket {
     /// The other holder.
     pub(crate) fn gauge(&self) -> Arc<dyn Gauge> {
         Arc::<Shared>::clone(&self.0)
-    }
-
-    /// Whether it was told to use BBR, whatever the system uses.
-    pub(crate) fn uses_bbr(&self) -> bool {
-        self.0.uses_bbr
     }
 
     fn count(&self, written: io::Result<usize>) -> io::Result<usize> {
@@ -215,41 +195,17 @@ fn tune(stream: &TcpStream, user_timeout: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Has the connection use BBR, if that is the wish and the kernel lets it.
+/// The round trip of a connection, where the system tells. What was never measured the kernel calls 0.
 #[cfg(target_os = "linux")]
-fn use_bbr(stream: &TcpStream, wish: CongestionControl) -> bool {
-    // Of a connection that was just made the kernel knows one round trip: that of its handshake.
-    let round_trip = info::read(stream).map(|info| info.round_trip);
-    let socket = SockRef::from(stream);
-    wants_bbr(wish, round_trip) && socket.set_tcp_congestion(BBR.as_bytes()).is_ok()
+pub(super) fn round_trip(stream: &TcpStream) -> Option<Duration> {
+    let round_trip = info::read(stream)?.round_trip;
+    (!round_trip.is_zero()).then_some(round_trip)
 }
 
-#[cfg(target_os = "linux")]
-fn wants_bbr(wish: CongestionControl, round_trip: Option<Duration>) -> bool {
-    match wish {
-        CongestionControl::Auto => round_trip.is_some_and(|time| time >= FAR),
-        CongestionControl::Bbr => true,
-        CongestionControl::System => false,
-    }
-}
-
-/// Whether this process may have BBR on its connections; else why not.
-#[cfg(target_os = "linux")]
-pub(crate) fn may_have_bbr() -> io::Result<()> {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-    socket.set_tcp_congestion(BBR.as_bytes())
-}
-
-/// Whether this process may have BBR on its connections.
+/// The round trip of a connection: the system does not tell.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn may_have_bbr() -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// The system's own: no other can be asked for.
-#[cfg(not(target_os = "linux"))]
-fn use_bbr(_: &TcpStream, _: CongestionControl) -> bool {
-    false
+pub(super) fn round_trip(_: &TcpStream) -> Option<Duration> {
+    None
 }
 
 impl AsyncRead for Socket {
@@ -425,51 +381,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         for (stall_timeout, expected) in rows {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
-            let wish = CongestionControl::Auto;
-            let socket = Socket::new(stream.unwrap(), stall_timeout, wish);
+            let socket = Socket::new(stream.unwrap(), stall_timeout, false);
             let told = SockRef::from(&socket.0.stream).tcp_user_timeout();
             assert_eq!(told.unwrap(), Some(expected), "{stall_timeout:?}");
-        }
-    }
-
-    /// Of its own accord haul wants BBR over far lines only.
-    #[test]
-    fn far_lines() {
-        let ms = Duration::from_millis;
-        let rows = [
-            (CongestionControl::Auto, None, false),
-            (CongestionControl::Auto, Some(ms(9)), false),
-            (CongestionControl::Auto, Some(ms(10)), true),
-            (CongestionControl::Bbr, None, true),
-            (CongestionControl::Bbr, Some(ms(1)), true),
-            (CongestionControl::System, Some(ms(300)), false),
-        ];
-        for (wish, round_trip, expected) in rows {
-            let wants = wants_bbr(wish, round_trip);
-            assert_eq!(wants, expected, "{wish:?} at {round_trip:?}");
-        }
-    }
-
-    /// What the kernel has a connection use where the round trip does not matter.
-    #[tokio::test]
-    async fn the_kernel_is_told() {
-        let rows = [
-            (CongestionControl::System, false),
-            (CongestionControl::Bbr, may_have_bbr().is_ok()),
-        ];
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        for (wish, expected) in rows {
-            let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
-            let stream = stream.unwrap();
-            let usual = SockRef::from(&stream).tcp_congestion().unwrap();
-            let socket = Socket::new(stream, Duration::from_secs(30), wish);
-            assert_eq!(socket.uses_bbr(), expected, "{wish:?}");
-            let used = SockRef::from(&socket.0.stream).tcp_congestion().unwrap();
-            let expected = if expected { BBR.as_bytes() } else { &usual };
-            assert!(
-                used.starts_with(expected),
-                "{wish:?}: {used:?}, {expected:?}"
-            );
         }
     }
 }

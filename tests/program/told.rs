@@ -109,3 +109,67 @@ fn as_events() {
         .filter(|attempt| attempt["repeated"] == true);
     assert_eq!(repeated.count(), 1, "{}", ran.out);
 }
+
+/// Connections use BBR if a flag, a variable or the config file says so, and `-v` and events tell; near ones
+/// do not of their own accord. A machine that does not let haul have it refuses what cannot be.
+#[test]
+fn congestion_control() {
+    let server = Server::new();
+    let rows: [(&str, &[&str], &str, &str, bool); 5] = [
+        ("flag", &["--congestion-control", "bbr"], "", "", true),
+        ("variable", &[], "bbr", "", true),
+        ("file", &[], "", "bbr", true),
+        (
+            "flag before variable",
+            &["--congestion-control", "system"],
+            "bbr",
+            "",
+            false,
+        ),
+        ("near", &[], "", "auto", false),
+    ];
+    for (story, flags, variable, in_file, expected) in rows {
+        let mut world = World::beside(&server);
+        if !variable.is_empty() {
+            world = world.set("HAUL_CONGESTION_CONTROL", variable);
+        }
+        let setting = format!("congestion_control = {in_file:?}\n");
+        let setting = if in_file.is_empty() { "" } else { &setting };
+        let config = world.file("config.toml", setting.as_bytes());
+        let file = world.file("f", b"hello");
+        let mut arguments = vec![
+            "put",
+            &file,
+            "kodo://b/k",
+            "--config",
+            &config,
+            "-vv",
+            "--json",
+        ];
+        arguments.extend(flags);
+        let ran = world.run(&arguments);
+        if expected && ran.code == Some(2) {
+            // This machine has none, or not for everybody.
+            assert!(
+                ran.err.contains("cannot be bbr here: "),
+                "{story}: {}",
+                ran.err
+            );
+            continue;
+        }
+        ran.expect(0, &[]);
+        assert_eq!(
+            ran.err.contains(" uses BBR: "),
+            expected,
+            "{story}: {}",
+            ran.err
+        );
+        let attempts = ran
+            .out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        let attempts = attempts.filter(|event: &Value| event["event"] == "attempt");
+        let told: Vec<Value> = attempts.map(|attempt| attempt["bbr"].clone()).collect();
+        assert_eq!(told, [expected], "{story}: {}", ran.out);
+    }
+}

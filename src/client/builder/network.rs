@@ -1,14 +1,13 @@
 //! Proxies and trust: how an [`Uploader`](crate::Uploader) gets out of here.
 
 use std::ffi::OsString;
-use std::io;
 use std::path::PathBuf;
 
 use crate::client::builder::{UploaderBuilder, config};
 use crate::client::secret::Secret;
 use crate::error::Error;
 use crate::network::{CongestionControl, Proxies, TlsVersion};
-use crate::transport::may_have_bbr;
+use crate::transport::{may_have_bbr, refusal};
 
 impl UploaderBuilder {
     /// The proxy for every host: `http://host:port`, `https://…`, `socks5://…` (names are found here),
@@ -74,13 +73,6 @@ impl UploaderBuilder {
         self
     }
 
-    pub(super) fn check_congestion_control(&self) -> Result<(), Error> {
-        if self.congestion_control == CongestionControl::Bbr {
-            may_have_bbr().map_err(|why| no_bbr(&why))?;
-        }
-        Ok(())
-    }
-
     pub(super) fn chosen_proxies(&self) -> Result<Proxies, Error> {
         #[cfg(feature = "cli")]
         if let Some(proxies) = &self.proxies {
@@ -97,48 +89,13 @@ impl UploaderBuilder {
     }
 }
 
-/// The error of a wish that the system does not grant.
-fn no_bbr(why: &io::Error) -> Error {
-    let (why, next) = match why.kind() {
-        io::ErrorKind::NotFound => (
-            "the kernel has it not, or not loaded".to_owned(),
-            "as root: `modprobe tcp_bbr`; or set `congestion_control` to auto",
-        ),
-        io::ErrorKind::PermissionDenied => (
-            "the kernel does not let this user have it".to_owned(),
-            "as root: `sysctl net.ipv4.tcp_allowed_congestion_control=\"reno cubic bbr\"`; or set \
-             `congestion_control` to auto",
-        ),
-        io::ErrorKind::Unsupported => (
-            "only Linux has it".to_owned(),
-            "set `congestion_control` to auto",
-        ),
-        _ => (why.to_string(), "set `congestion_control` to auto"),
-    };
-    config(format!("`congestion_control` cannot be bbr here: {why}")).next(next)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Each reason why a system does not grant BBR says what would help.
-    #[test]
-    fn without_bbr() {
-        let rows = [
-            (io::ErrorKind::NotFound, "modprobe tcp_bbr"),
-            (
-                io::ErrorKind::PermissionDenied,
-                "tcp_allowed_congestion_control",
-            ),
-            (io::ErrorKind::Unsupported, "to auto"),
-            (io::ErrorKind::InvalidInput, "to auto"),
-        ];
-        for (kind, helps) in rows {
-            let error = no_bbr(&kind.into());
-            let next = error.next_step().unwrap_or_default();
-            assert!(next.contains(helps), "{kind:?}: {error}; {next}");
-            assert!(error.message().contains("`congestion_control`"), "{error}");
-        }
+/// Refuses a wish that the system does not grant.
+pub(in crate::client) fn check_congestion_control(wish: CongestionControl) -> Result<(), Error> {
+    if wish == CongestionControl::Bbr {
+        may_have_bbr().map_err(|why| {
+            let (why, next) = refusal(&why);
+            config(format!("`congestion_control` cannot be bbr here: {why}")).next(next)
+        })?;
     }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use crate::client::UploaderBuilder;
+use crate::client::builder::network::check_congestion_control;
 use crate::client::put::Put;
 use crate::client::secret::Secret;
 use crate::error::Error;
@@ -113,6 +114,7 @@ impl Put {
         self.has_own_window = self.settings.window.is_some();
         self.settings = self.settings.over(&self.uploader.inner.settings);
         self.settings.check()?;
+        check_congestion_control(self.uploader.inner.congestion_control)?;
         self.hosts = self.hosts.with_endpoints(self.own_endpoints()?);
         Ok(())
     }
