@@ -86,6 +86,7 @@ impl Settings {
         let usual = Limits::default();
         Limits {
             window: self.window.unwrap_or(usual.window),
+            is_window_fixed: self.window.is_some(),
             part_attempts: self.part_attempts.unwrap_or(usual.part_attempts),
             retry_budget: self.retry_budget.unwrap_or(usual.retry_budget),
             stall_timeout: self.stall_timeout.unwrap_or(usual.stall_timeout),

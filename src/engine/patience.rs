@@ -41,6 +41,8 @@ const SOURCE_HANGS: Duration = Duration::from_secs(10);
 pub struct Limits {
     /// Lanes in flight, at least 1; [`Event::Window`](crate::engine::event::Event::Window) changes it.
     pub window: usize,
+    /// The window is a setting: neither the line nor the object makes it smaller.
+    pub is_window_fixed: bool,
     /// Failed attempts in a row that one segment may have; 0 for no such limit.
     pub part_attempts: u32,
     /// How long to go on without any acknowledgement.
@@ -67,6 +69,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             window: 2,
+            is_window_fixed: false,
             part_attempts: 0,
             retry_budget: Duration::from_secs(15 * 60),
             stall_timeout: Duration::from_secs(30),

@@ -69,9 +69,12 @@ impl Engine {
         }
     }
 
-    /// Lanes in flight at most: as many as the line is worth, and few enough that the last ones end
-    /// together.
+    /// Lanes in flight at most: as many as a setting says, else as the line is worth, and few enough that
+    /// the last ones end together.
     pub fn window(&self) -> usize {
+        if self.limits.is_window_fixed {
+            return self.limits.window;
+        }
         let most = most_lanes(&self.layout, self.expected_size());
         let is_near = self.shortest_round_trip.is_some_and(|time| time < NEAR);
         let most = if is_near { most.min(LANES_START) } else { most };

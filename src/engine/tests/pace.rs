@@ -86,6 +86,28 @@ fn lanes_end_together() {
     assert!(ended < possible * 5 / 4, "{ended:?}, of {possible:?}");
 }
 
+/// A number of lanes that is a setting is kept, as far as there are lanes; one that is not is few enough for
+/// the last lanes to end together.
+#[test]
+fn a_fixed_window() {
+    let rows = [(true, 64, 8), (true, 12, 3), (false, 64, 4), (false, 12, 2)];
+    for (is_window_fixed, size_mib, expected) in rows {
+        let limits = Limits {
+            window: 8,
+            is_window_fixed,
+            ..Limits::default()
+        };
+        let mut most = 0;
+        let fate = |tick: &Tick| {
+            most = most.max(tick.count);
+            Fate::Carried(200_000)
+        };
+        let ran = Line::new(Protocol::Blocks, size_mib * MIB, limits, fate).run();
+        assert_eq!(ran.outcome, Some(Outcome::Done));
+        assert_eq!(most, expected, "fixed: {is_window_fixed}, {size_mib} MiB");
+    }
+}
+
 /// What the line carried while a connection was being made is not held against it.
 #[test]
 fn shares_begin_with_the_first_byte() {
