@@ -265,7 +265,10 @@ impl Put {
         loop {
             let permit = self.permit(&access, bucket, key, size)?;
             let job = self.job(&errand, commit, permit, &mut course).await?;
-            let (ended, moved) = self.run_once(job, &access, &course).await;
+            let (ended, moved) = {
+                let upload = pin!(self.upload(job, &course));
+                self.on_line(&access, &course, upload).await
+            };
             if let (Err(unfinished), Some(hosts)) = (&ended, moved)
                 && unfinished.error.kind() == ErrorKind::Interrupted
             {
@@ -314,20 +317,17 @@ impl Put {
         }
     }
 
-    /// One run of the upload, with what is known of the line; what it learnt of it is kept.
-    async fn run_once(
+    /// Awaits one run of the upload, beside what else is due; it has what is known of the line, and what it
+    /// learns of it is kept. Taken pinned: by value there would be room for it twice.
+    async fn on_line<T>(
         &self,
-        job: Job,
         access: &Access,
         course: &Course<'_>,
-    ) -> (Result<Outcome, Unfinished>, Option<BucketHosts>) {
+        upload: Pin<&mut impl Future<Output = T>>,
+    ) -> T {
         let (inner, way) = (&self.uploader.inner, self.way(course));
         inner.line.recall(&inner.line_book.known(&way).await);
-        let ended = {
-            // Pinned here: whoever took it by value would have room for it twice.
-            let upload = pin!(self.upload(job, course));
-            self.uploader.beside_orphans(access, upload).await
-        };
+        let ended = self.uploader.beside_orphans(access, upload).await;
         inner.line_book.keep(&way, &inner.line.known()).await;
         ended
     }

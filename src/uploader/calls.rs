@@ -109,9 +109,7 @@ impl Executor {
             self.over(call.flying, &answer, is_repeated);
             answer
         };
-        // Bound first: in the head of the match the future of the first would live as long as the second.
-        let first = send(call.request.clone(), call.repeat.reuse()).await;
-        let answer = match first {
+        let answer = match send(call.request.clone(), call.repeat.reuse()).await {
             Err(first) if call.repeat.allows(first.stale) => {
                 self.transport.forget_idle(endpoint);
                 let again = send(call.request, Reuse::Never).await;
