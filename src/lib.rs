@@ -298,9 +298,9 @@
 //! effect) → `uploader/effects` (token, bytes, hashes; `kodo` makes the request) → `uploader/calls`
 //! (once more where a kept connection was over) → `transport` (the connection, whose `flight` shows
 //! what the other end has acknowledged). A few times a second the driver tells the engine how far
-//! each attempt is, and the engine decides which has had its time. On the way back `kodo` reads the answer and compares it with the bytes that went
-//! out → the engine asks for a record → `journal` brings it to the disk → only now the segment
-//! counts.
+//! each attempt is, and the engine decides which has had its time. On the way back `kodo` reads the
+//! answer and compares it with the bytes that went out → the engine asks for a record → `journal`
+//! brings it to the disk → only now the segment counts.
 //!
 //! *Failure* has three layers: what one attempt met ([`model::Failure`]), what the engine makes of
 //! it (again, elsewhere, later, from the start, or the end), and what the user is told ([`Error`]).
@@ -341,6 +341,7 @@ pub use error::{Error, ErrorKind, Fact};
 pub use events::{Attempt, Event};
 pub use kodo::policy::{CallbackBodyType, DetectMime};
 pub use kodo::{Credentials, Etag, UploadToken};
-pub use network::{CongestionControl, TlsVersion};
+pub use network::TlsVersion;
 pub use stop::Stop;
+pub use transport::CongestionControl;
 pub use uploader::Protocol;

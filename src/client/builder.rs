@@ -24,9 +24,9 @@ use crate::kodo::{AccessKey, Credentials, SecretKey};
 use crate::model::Endpoint;
 #[cfg(feature = "cli")]
 use crate::network::Proxies;
-use crate::network::{CongestionControl, TlsSetup};
+use crate::network::TlsSetup;
 use crate::source::Budget;
-use crate::transport::{Internet, Transport};
+use crate::transport::{CongestionControl, Internet, Transport};
 use crate::uploader::{Line, Protocol, TokenProvider};
 
 /// How long a host may take to accept a connection, unless set.

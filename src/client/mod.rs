@@ -55,9 +55,8 @@ use crate::events::Listener;
 use crate::kodo::manage::{self, ListPage, ListQuery, ObjectInfo, PAGE_LEN_MAX};
 use crate::kodo::{Credentials, UploadToken};
 use crate::model::{Answer, Bucket, Endpoint, Failure, FailureKind, ObjectKey, Request};
-use crate::network::CongestionControl;
 use crate::source::Budget;
-use crate::transport::Transport;
+use crate::transport::{CongestionControl, Transport};
 use crate::uploader::asking::{self, Turn};
 use crate::uploader::{Access, Held, Line, TokenProvider};
 

@@ -10,7 +10,8 @@ use crate::devserver::DevServer;
 use crate::error::{Error, ErrorKind};
 use crate::kodo::{AccessKey, Credentials, SecretKey, UploadToken};
 use crate::model::Endpoint;
-use crate::network::{CongestionControl, Proxies, TlsVersion};
+use crate::network::{Proxies, TlsVersion};
+use crate::transport::CongestionControl;
 use crate::uploader::Protocol;
 
 /// All settings, read and checked. Its `Debug` shows no secret.

@@ -22,8 +22,9 @@ pub const PART_LEN_MAX: u64 = 1024 * MIB;
 /// Shortest v2 part but the last. Source: protocol reference, section 5.7.
 pub const PART_LEN_MIN: u64 = MIB;
 
-/// First segments of v1 lanes on a line not known, all that begin together: a single one loses little on a reset (1.03 × the file at a
-/// reset every 8 MB), and takes 4 s at 1 Mbit/s. Source: the arithmetic of the design, section 3.
+/// First segments of v1 lanes on a line not known, all that begin together: a single one loses little on
+/// a reset (1.03 × the file at a reset every 8 MB), and takes 4 s at 1 Mbit/s. Source: the arithmetic of
+/// the design, section 3.
 const SEGMENT_LEN_FIRST: u64 = 512 * KIB;
 
 /// Shortest segment that pace or a proxy's body limit may lead to: below it the request's head and

@@ -1,11 +1,9 @@
 //! What both planes share of the network's setup: one TLS configuration, one choice of proxies.
 
-mod congestion;
 mod exempt;
 mod proxies;
 mod tls;
 
-pub use congestion::CongestionControl;
 pub(crate) use proxies::{Kind, Proxies, Proxy};
 #[cfg(feature = "cli")]
 pub(crate) use proxies::{NO_PROXY_VARIABLES, PROXY_VARIABLES, masked};

@@ -10,8 +10,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 use crate::model::{Endpoint, Failure, FailureKind, Remedy, cause, chain};
-use crate::network::{CongestionControl, Kind, Proxies, Proxy, explain, remedy};
-use crate::transport::congestion::Congestion;
+use crate::network::{Kind, Proxies, Proxy, explain, remedy};
+use crate::transport::congestion::{Congestion, CongestionControl};
 use crate::transport::proxy::{self, Refused, Target};
 use crate::transport::race::{interleave, race};
 use crate::transport::socket::Socket;

@@ -31,7 +31,8 @@ use http::header::{HOST, PROXY_AUTHORIZATION};
 use http_body_util::BodyExt;
 
 pub(crate) use body::SourceStream;
-pub(crate) use congestion::{may_have_bbr, refusal};
+pub use congestion::CongestionControl;
+pub(crate) use congestion::{bbr_refusal, may_have_bbr};
 pub(crate) use flight::Flight;
 pub(crate) use idle::Reuse;
 pub(crate) use internet::Internet;

@@ -13,9 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::{Answer, Body, ByteSpan, Endpoint, Failure, FailureKind, Request};
-use crate::network::{CongestionControl, Proxies, TlsSetup};
+use crate::network::{Proxies, TlsSetup};
 use crate::transport::{
-    ANSWER_LEN_MAX, Flight, Internet, Reuse, SourceStream, Stale, Transport, Unanswered,
+    ANSWER_LEN_MAX, CongestionControl, Flight, Internet, Reuse, SourceStream, Stale, Transport,
+    Unanswered,
 };
 
 /// Longest wait for what takes milliseconds.

@@ -1,4 +1,4 @@
-//! Proxies and trust: how an [`Uploader`](crate::Uploader) gets out of here.
+//! Proxies, trust and congestion control: how an [`Uploader`](crate::Uploader) gets out of here.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::client::builder::{UploaderBuilder, config};
 use crate::client::secret::Secret;
 use crate::error::Error;
-use crate::network::{CongestionControl, Proxies, TlsVersion};
-use crate::transport::{may_have_bbr, refusal};
+use crate::network::{Proxies, TlsVersion};
+use crate::transport::{CongestionControl, bbr_refusal, may_have_bbr};
 
 impl UploaderBuilder {
     /// The proxy for every host: `http://host:port`, `https://…`, `socks5://…` (names are found here),
@@ -93,7 +93,7 @@ impl UploaderBuilder {
 pub(in crate::client) fn check_congestion_control(wish: CongestionControl) -> Result<(), Error> {
     if wish == CongestionControl::Bbr {
         may_have_bbr().map_err(|why| {
-            let (why, next) = refusal(&why);
+            let (why, next) = bbr_refusal(&why);
             config(format!("`congestion_control` cannot be bbr here: {why}")).next(next)
         })?;
     }
