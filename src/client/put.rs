@@ -395,10 +395,7 @@ impl Put {
             management,
             sent_elsewhere: course.sent_elsewhere,
             transport: inner.transport.clone(),
-            line: match self.has_own_window {
-                true => inner.line.with_lanes_of_its_own(),
-                false => inner.line.clone(),
-            },
+            line: inner.line.for_upload(self.has_own_window),
             api: inner.api.clone(),
             recorder,
             checkpoint,

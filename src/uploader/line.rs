@@ -2,6 +2,7 @@
 //! upload learnt for the others.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,15 @@ const LESSONS_MAX: usize = 256;
 /// measured, and this only bounds connections. Source: the design, "shared budgets of connections".
 const FIXED_LANES_MAX: usize = 64;
 
+/// How long an upload may have no turn at all before it has one beyond what the line is worth: a person who
+/// sees nothing happen for half a minute takes it for a hang. On a thin line files of one request each would
+/// have others wait for as long as all before them take.
+const STARVES_AFTER: Duration = Duration::from_secs(10);
+
+/// Lanes in flight with such turns at most: as many as one upload may have by a setting. Beyond it each
+/// would crawl, and a kill would cost all of them.
+const STARVING_LANES_MAX: usize = 16;
+
 /// How long every look finds an attempt waiting for its source before its turn is lent: longer than a
 /// disk needs to find a place, shorter than anybody who waits for a turn takes for a hang.
 const LEND_AFTER: Duration = Duration::from_millis(500);
@@ -29,6 +39,8 @@ const LEND_AFTER: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     shared: Arc<Mutex<State>>,
+    /// The turns of the upload that has this one.
+    held: Held,
     /// Whoever holds this one has a number of lanes of its own.
     is_own: bool,
 }
@@ -41,13 +53,25 @@ struct State {
     is_fixed: bool,
     in_use: usize,
     /// Who waits for a turn, the first first.
-    waiting: VecDeque<oneshot::Sender<()>>,
+    waiting: VecDeque<Asking>,
     lessons: VecDeque<Told>,
     told: u64,
     /// When each host comes back that was set aside.
     frozen: HashMap<Endpoint, Instant>,
     quiet_until: Option<Instant>,
     body_limit: Option<u64>,
+}
+
+/// How many turns an upload has; changed by whoever has the state.
+type Held = Arc<AtomicUsize>;
+
+/// An attempt that asks for a turn.
+#[derive(Debug)]
+struct Asking {
+    call: oneshot::Sender<()>,
+    since: Instant,
+    /// Of its upload.
+    held: Held,
 }
 
 /// A lesson, and from whom.
@@ -136,7 +160,7 @@ impl Turn {
     fn lend(&mut self, is_lent: bool) {
         match (std::mem::replace(&mut self.is_lent, is_lent), is_lent) {
             (false, true) => self.line.leave(),
-            (true, false) => self.line.state().in_use += 1,
+            (true, false) => self.line.state().seat(&self.line.held),
             _ => {}
         }
     }
@@ -167,15 +191,17 @@ impl Line {
         }));
         Self {
             shared,
+            held: Held::default(),
             is_own: false,
         }
     }
 
-    /// The same line, for an upload that says how many lanes it has.
-    pub(crate) fn with_lanes_of_its_own(&self) -> Self {
+    /// The same line, for one more upload. `is_own`: it says how many lanes it has.
+    pub(crate) fn for_upload(&self, is_own: bool) -> Self {
         Self {
-            is_own: true,
-            ..self.clone()
+            shared: Arc::clone(&self.shared),
+            held: Held::default(),
+            is_own,
         }
     }
 
@@ -185,11 +211,15 @@ impl Line {
             let mut state = self.state();
             let is_free = state.in_use < state.lanes() && state.waiting.is_empty();
             if is_free || (self.is_own && state.in_use < FIXED_LANES_MAX) {
-                state.in_use += 1;
+                state.seat(&self.held);
                 return Turn::new(self.clone());
             }
             let (call, called) = oneshot::channel();
-            state.waiting.push_back(call);
+            state.waiting.push_back(Asking {
+                call,
+                since: clock::instant(),
+                held: Arc::clone(&self.held),
+            });
             Waiting {
                 line: self.clone(),
                 called: Some(called),
@@ -237,6 +267,7 @@ impl Line {
             },
         );
         state.admit();
+        state.admit_starving();
         state.show();
     }
 
@@ -322,6 +353,7 @@ impl Line {
     fn leave(&self) {
         let mut state = self.state();
         state.in_use -= 1;
+        self.held.fetch_sub(1, Ordering::Relaxed);
         state.admit();
     }
 
@@ -345,16 +377,43 @@ impl State {
         telemetry::line(self.lanes(), self.pace.bytes_per_s(), frozen.count());
     }
 
+    /// An attempt of the upload that holds so many has a turn from now on.
+    fn seat(&mut self, held: &Held) {
+        self.in_use += 1;
+        held.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Gives turns to those who wait, as many as there are.
     fn admit(&mut self) {
         while self.in_use < self.lanes() {
-            let Some(call) = self.waiting.pop_front() else {
+            let Some(asking) = self.waiting.pop_front() else {
                 return;
             };
-            // Who does not wait any more is passed over.
-            if call.send(()).is_ok() {
-                self.in_use += 1;
+            self.call(asking);
+        }
+    }
+
+    /// Gives a turn beyond what the line is worth to each upload that has waited too long without any.
+    fn admit_starving(&mut self) {
+        let now = clock::instant();
+        let mut place = 0;
+        // The first ones have waited longest.
+        while self.in_use < STARVING_LANES_MAX
+            && let Some(asking) = self.waiting.get(place)
+            && now.saturating_duration_since(asking.since) >= STARVES_AFTER
+        {
+            if asking.held.load(Ordering::Relaxed) > 0 {
+                place += 1;
+            } else if let Some(asking) = self.waiting.remove(place) {
+                self.call(asking);
             }
+        }
+    }
+
+    /// Who does not wait any more is passed over.
+    fn call(&mut self, asking: Asking) {
+        if asking.call.send(()).is_ok() {
+            self.seat(&asking.held);
         }
     }
 }

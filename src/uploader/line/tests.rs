@@ -10,7 +10,10 @@ use crate::engine::pace::LANES_MIN;
 use crate::engine::plan::Known;
 use crate::engine::plan::LANES_START;
 use crate::model::Endpoint;
-use crate::uploader::line::{FIXED_LANES_MAX, LEND_AFTER, LESSONS_MAX, Line, Seat, Taken, Turn};
+use crate::uploader::line::{
+    FIXED_LANES_MAX, LEND_AFTER, LESSONS_MAX, Line, STARVES_AFTER, STARVING_LANES_MAX, Seat, Taken,
+    Turn,
+};
 
 /// Somebody who waits for a turn.
 type Waiter = Pin<Box<dyn Future<Output = Turn>>>;
@@ -232,6 +235,46 @@ async fn turns_follow_the_line() {
     assert!(now(&mut left).is_some());
 }
 
+/// An upload that has no turn at all for too long has one beyond what the line is worth, as far as there are
+/// not too many; one that has a turn waits on.
+#[tokio::test(start_paused = true)]
+async fn nobody_starves() {
+    const UPLOADS: usize = 20;
+    let (line, turns) = full();
+    let mut queue = vec![("has turns", waiter(&line))];
+    for _ in 0..UPLOADS {
+        queue.push(("has none", waiter(&line.for_upload(false))));
+    }
+    let called = |queue: &mut Vec<(&'static str, Waiter)>| {
+        line.look(1000, None);
+        let mut called = Vec::new();
+        queue.retain_mut(|(who, waiter)| match now(waiter) {
+            Some(turn) => {
+                called.push((*who, turn));
+                false
+            }
+            None => true,
+        });
+        called
+    };
+    assert!(called(&mut queue).is_empty(), "at the beginning");
+    tokio::time::advance(STARVES_AFTER - Duration::from_millis(1)).await;
+    assert!(called(&mut queue).is_empty(), "just before");
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let mut beyond = called(&mut queue);
+    assert!(beyond.iter().all(|(who, _)| *who == "has none"));
+    assert_eq!(beyond.len() + turns.len(), STARVING_LANES_MAX);
+    // Whoever ends makes room for the next one that has none.
+    beyond.pop();
+    assert_eq!(called(&mut queue).len(), 1);
+    // All go back in the end: none is lost or made.
+    drop((queue, beyond, turns));
+    let all: Vec<Turn> = (0..=STARVING_LANES_MAX)
+        .filter_map(|_| now(&mut waiter(&line)))
+        .collect();
+    assert_eq!(all.len(), line.window().expect("measured"));
+}
+
 /// Where the number of lanes is a setting the line only bounds connections, and remembers no number.
 #[test]
 fn a_fixed_number() {
@@ -420,7 +463,7 @@ fn a_recall_calls_those_who_wait() {
 #[test]
 fn lanes_of_its_own() {
     let (line, turns) = full();
-    let own = line.with_lanes_of_its_own();
+    let own = line.for_upload(true);
     assert!(line.window().is_some() && own.window().is_none());
     assert!(line.known().lanes.is_some() && own.known().lanes.is_none());
     let mut context = Context::from_waker(Waker::noop());
