@@ -1,8 +1,9 @@
 //! The line, as all uploads of a process share it: whose turn it is, what it carries, and what one
 //! upload learnt for the others.
 
+mod queue;
+
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use crate::engine::pace::{LANES_MAX, Look, Pace};
 use crate::engine::plan::Known;
 use crate::model::Endpoint;
 use crate::telemetry;
+use crate::uploader::line::queue::{Held, Queue};
 
 /// Lessons that are kept for uploads which have not heard them yet.
 const LESSONS_MAX: usize = 256;
@@ -22,13 +24,8 @@ const LESSONS_MAX: usize = 256;
 /// measured, and this only bounds connections. Source: the design, "shared budgets of connections".
 const FIXED_LANES_MAX: usize = 64;
 
-/// How long an upload may have no turn at all before it has one beyond what the line is worth: a person who
-/// sees nothing happen for half a minute takes it for a hang. On a thin line files of one request each would
-/// have others wait for as long as all before them take.
-const STARVES_AFTER: Duration = Duration::from_secs(10);
-
-/// Lanes in flight with such turns at most: as many as one upload may have by a setting. Beyond it each
-/// would crawl, and a kill would cost all of them.
+/// Lanes in flight at most when uploads that starve have turns beyond what the line is worth: as many as one
+/// upload may have by a setting. Beyond it each would crawl, and a kill would cost all of them.
 const STARVING_LANES_MAX: usize = 16;
 
 /// How long every look finds an attempt waiting for its source before its turn is lent: longer than a
@@ -52,26 +49,13 @@ struct State {
     /// The number of lanes is a setting.
     is_fixed: bool,
     in_use: usize,
-    /// Who waits for a turn, the first first.
-    waiting: VecDeque<Asking>,
+    queue: Queue,
     lessons: VecDeque<Told>,
     told: u64,
     /// When each host comes back that was set aside.
     frozen: HashMap<Endpoint, Instant>,
     quiet_until: Option<Instant>,
     body_limit: Option<u64>,
-}
-
-/// How many turns an upload has; changed by whoever has the state.
-type Held = Arc<AtomicUsize>;
-
-/// An attempt that asks for a turn.
-#[derive(Debug)]
-struct Asking {
-    call: oneshot::Sender<()>,
-    since: Instant,
-    /// Of its upload.
-    held: Held,
 }
 
 /// A lesson, and from whom.
@@ -182,7 +166,7 @@ impl Line {
             pace: Pace::new(),
             is_fixed,
             in_use: 0,
-            waiting: VecDeque::new(),
+            queue: Queue::default(),
             lessons: VecDeque::new(),
             told: 0,
             frozen: HashMap::new(),
@@ -209,17 +193,12 @@ impl Line {
     pub(crate) async fn turn(&self) -> Turn {
         let waiting = {
             let mut state = self.state();
-            let is_free = state.in_use < state.lanes() && state.waiting.is_empty();
+            let is_free = state.in_use < state.lanes() && state.queue.is_empty();
             if is_free || (self.is_own && state.in_use < FIXED_LANES_MAX) {
                 state.seat(&self.held);
                 return Turn::new(self.clone());
             }
-            let (call, called) = oneshot::channel();
-            state.waiting.push_back(Asking {
-                call,
-                since: clock::instant(),
-                held: Arc::clone(&self.held),
-            });
+            let called = state.queue.ask(&self.held);
             Waiting {
                 line: self.clone(),
                 called: Some(called),
@@ -266,6 +245,9 @@ impl Line {
                 round_trip,
             },
         );
+        if bytes > 0 {
+            state.queue.carried();
+        }
         state.admit();
         state.admit_starving();
         state.show();
@@ -353,7 +335,7 @@ impl Line {
     fn leave(&self) {
         let mut state = self.state();
         state.in_use -= 1;
-        self.held.fetch_sub(1, Ordering::Relaxed);
+        self.held.lose();
         state.admit();
     }
 
@@ -380,40 +362,24 @@ impl State {
     /// An attempt of the upload that holds so many has a turn from now on.
     fn seat(&mut self, held: &Held) {
         self.in_use += 1;
-        held.fetch_add(1, Ordering::Relaxed);
+        held.gain();
     }
 
     /// Gives turns to those who wait, as many as there are.
     fn admit(&mut self) {
-        while self.in_use < self.lanes() {
-            let Some(asking) = self.waiting.pop_front() else {
-                return;
-            };
-            self.call(asking);
+        while self.in_use < self.lanes()
+            && let Some(held) = self.queue.call_next()
+        {
+            self.seat(&held);
         }
     }
 
     /// Gives a turn beyond what the line is worth to each upload that has waited too long without any.
     fn admit_starving(&mut self) {
-        let now = clock::instant();
-        let mut place = 0;
-        // The first ones have waited longest.
         while self.in_use < STARVING_LANES_MAX
-            && let Some(asking) = self.waiting.get(place)
-            && now.saturating_duration_since(asking.since) >= STARVES_AFTER
+            && let Some(held) = self.queue.call_starving()
         {
-            if asking.held.load(Ordering::Relaxed) > 0 {
-                place += 1;
-            } else if let Some(asking) = self.waiting.remove(place) {
-                self.call(asking);
-            }
-        }
-    }
-
-    /// Who does not wait any more is passed over.
-    fn call(&mut self, asking: Asking) {
-        if asking.call.send(()).is_ok() {
-            self.seat(&asking.held);
+            self.seat(&held);
         }
     }
 }
