@@ -143,8 +143,8 @@ impl Turn {
 
     fn lend(&mut self, is_lent: bool) {
         match (std::mem::replace(&mut self.is_lent, is_lent), is_lent) {
-            (false, true) => self.line.leave(),
-            (true, false) => self.line.state().seat(&self.line.held),
+            (false, true) => self.line.make_room(),
+            (true, false) => self.line.state().in_use += 1,
             _ => {}
         }
     }
@@ -152,8 +152,9 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        self.line.held.lose();
         if !self.is_lent {
-            self.line.leave();
+            self.line.make_room();
         }
     }
 }
@@ -189,13 +190,15 @@ impl Line {
         }
     }
 
-    /// Waits for a turn. Those who came first go first, so that of many uploads none starves.
+    /// Waits for a turn. Those who came first go first; uploads with a number of lanes of their own do not wait
+    /// as long as there are not too many.
     pub(crate) async fn turn(&self) -> Turn {
         let waiting = {
             let mut state = self.state();
             let is_free = state.in_use < state.lanes() && state.queue.is_empty();
             if is_free || (self.is_own && state.in_use < FIXED_LANES_MAX) {
-                state.seat(&self.held);
+                state.in_use += 1;
+                self.held.gain();
                 return Turn::new(self.clone());
             }
             let called = state.queue.ask(&self.held);
@@ -332,10 +335,10 @@ impl Line {
         news
     }
 
-    fn leave(&self) {
+    /// One lane less is in flight.
+    fn make_room(&self) {
         let mut state = self.state();
         state.in_use -= 1;
-        self.held.lose();
         state.admit();
     }
 
@@ -359,28 +362,17 @@ impl State {
         telemetry::line(self.lanes(), self.pace.bytes_per_s(), frozen.count());
     }
 
-    /// An attempt of the upload that holds so many has a turn from now on.
-    fn seat(&mut self, held: &Held) {
-        self.in_use += 1;
-        held.gain();
-    }
-
     /// Gives turns to those who wait, as many as there are.
     fn admit(&mut self) {
-        while self.in_use < self.lanes()
-            && let Some(held) = self.queue.call_next()
-        {
-            self.seat(&held);
+        while self.in_use < self.lanes() && self.queue.call_next() {
+            self.in_use += 1;
         }
     }
 
     /// Gives a turn beyond what the line is worth to each upload that has waited too long without any.
     fn admit_starving(&mut self) {
-        while self.in_use < STARVING_LANES_MAX
-            && let Some(held) = self.queue.call_starving()
-        {
-            self.seat(&held);
-        }
+        let most = STARVING_LANES_MAX.saturating_sub(self.in_use);
+        self.in_use += self.queue.call_starving(most);
     }
 }
 
@@ -430,7 +422,8 @@ impl Drop for Waiting {
                 called.try_recv().is_ok()
             }
         {
-            self.line.leave();
+            self.line.held.lose();
+            self.line.make_room();
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Who waits for a turn on the line, and who has waited too long.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -14,13 +13,26 @@ use crate::clock;
 /// have others wait for as long as all before them take.
 pub(super) const STARVES_AFTER: Duration = Duration::from_secs(10);
 
-/// A longer time in which nothing is acknowledged to anybody is an outage: nobody starves for others then,
-/// and more lanes would only be more that break. The same that makes the engine doubt a connection.
+/// A time in which nothing is acknowledged to anybody that may be an outage: more lanes would only be more
+/// that break. The same that makes the engine doubt a connection. One that is no longer than what an upload
+/// may wait is forgiven afterwards: many small bodies at once have all their answers at once.
 pub(super) const OUTAGE: Duration = Duration::from_secs(3);
 
-/// How many turns an upload has; changed by whoever has the line.
+/// How often it is looked who starves: everybody looks several times a second, and thousands may wait.
+pub(super) const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// The turns that an upload has, lent ones as well.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Held(Arc<AtomicUsize>);
+pub(super) struct Held(Arc<Mutex<Turns>>);
+
+#[derive(Debug, Default)]
+struct Turns {
+    count: usize,
+    /// When the last one ended.
+    ended: Option<Instant>,
+    /// When it asked for the first time since then. Who asks again has not begun to wait anew.
+    asked: Option<Instant>,
+}
 
 /// Those who wait, the first first.
 #[derive(Debug, Default)]
@@ -28,6 +40,8 @@ pub(super) struct Queue {
     waiting: VecDeque<Asking>,
     /// Since when the line has carried something without an outage, and when it did last.
     carries: Option<(Instant, Instant)>,
+    /// When it was looked last who starves.
+    checked: Option<Instant>,
 }
 
 /// An attempt that asks for a turn.
@@ -42,16 +56,35 @@ struct Asking {
 impl Held {
     /// The upload has one more turn.
     pub(super) fn gain(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        let mut turns = self.turns();
+        turns.count += 1;
+        turns.asked = None;
     }
 
     /// It has one less.
     pub(super) fn lose(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut turns = self.turns();
+        turns.count -= 1;
+        turns.ended = Some(clock::instant());
     }
 
-    fn is_none(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+    fn ask(&self, now: Instant) {
+        let mut turns = self.turns();
+        if turns.count == 0 {
+            turns.asked.get_or_insert(now);
+        }
+    }
+
+    /// Since when the upload waits without any turn, of which an attempt asked at `asked`; none while it has
+    /// one.
+    fn waits_since(&self, asked: Instant) -> Option<Instant> {
+        let turns = self.turns();
+        let ended = turns.ended.map_or(asked, |ended| ended.max(asked));
+        (turns.count == 0).then(|| turns.asked.unwrap_or(ended))
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -64,9 +97,11 @@ impl Queue {
     /// An attempt of the upload that holds so many asks for a turn; it is called when it has one.
     pub(super) fn ask(&mut self, held: &Held) -> oneshot::Receiver<()> {
         let (call, called) = oneshot::channel();
+        let since = clock::instant();
+        held.ask(since);
         self.waiting.push_back(Asking {
             call,
-            since: clock::instant(),
+            since,
             held: held.clone(),
         });
         called
@@ -75,7 +110,7 @@ impl Queue {
     /// The line has carried something.
     pub(super) fn carried(&mut self) {
         let now = clock::instant();
-        let is_on = |last: Instant| now.saturating_duration_since(last) < OUTAGE;
+        let is_on = |last: Instant| now.saturating_duration_since(last) < STARVES_AFTER;
         let since = match self.carries {
             Some((since, last)) if is_on(last) => since,
             _ => now,
@@ -83,39 +118,59 @@ impl Queue {
         self.carries = Some((since, now));
     }
 
-    /// Calls the first one who still waits; the upload it is of.
-    pub(super) fn call_next(&mut self) -> Option<Held> {
+    /// Calls the first one who still waits: its upload has a turn from here on. False if nobody does.
+    pub(super) fn call_next(&mut self) -> bool {
         while !self.waiting.is_empty() {
-            if let Some(held) = self.call(0) {
-                return Some(held);
+            if self.call(0) {
+                return true;
             }
         }
-        None
+        false
     }
 
-    /// Calls the first one whose upload has had no turn at all for too long, while others had theirs.
-    pub(super) fn call_starving(&mut self) -> Option<Held> {
+    /// Calls up to `most` whose uploads have had no turn at all for too long, while others had theirs.
+    pub(super) fn call_starving(&mut self, most: usize) -> usize {
         let now = clock::instant();
-        let (since, last) = self.carries?;
-        if now.saturating_duration_since(last) >= OUTAGE {
-            return None;
-        }
-        let waits_long = |asking: &&Asking| {
-            now.saturating_duration_since(asking.since.max(since)) >= STARVES_AFTER
+        let is_over = |from: Option<Instant>, time: Duration| {
+            from.is_none_or(|from| now.saturating_duration_since(from) >= time)
         };
-        loop {
-            // Those behind have not waited longer.
-            let mut long = self.waiting.iter().take_while(waits_long);
-            let place = long.position(|asking| asking.held.is_none())?;
-            if let Some(held) = self.call(place) {
-                return Some(held);
+        let carries = self
+            .carries
+            .filter(|(_, last)| !is_over(Some(*last), OUTAGE));
+        let Some((carries_since, _)) = carries.filter(|_| is_over(self.checked, CHECK_EVERY))
+        else {
+            return 0;
+        };
+        self.checked = Some(now);
+        let (mut called, mut place) = (0, 0);
+        while called < most
+            && let Some(asking) = self.waiting.get(place)
+        {
+            let since = asking.held.waits_since(asking.since);
+            let starves =
+                since.is_some_and(|since| is_over(Some(since.max(carries_since)), STARVES_AFTER));
+            match starves {
+                true => called += usize::from(self.call(place)),
+                false => place += 1,
             }
         }
+        called
     }
 
-    /// Calls the one at this place; none if it does not wait any more.
-    fn call(&mut self, place: usize) -> Option<Held> {
-        let asking = self.waiting.remove(place)?;
-        asking.call.send(()).is_ok().then_some(asking.held)
+    /// Calls the one at this place. False if it does not wait any more.
+    fn call(&mut self, place: usize) -> bool {
+        let Some(asking) = self.waiting.remove(place) else {
+            return false;
+        };
+        if asking.call.is_closed() {
+            return false;
+        }
+        // Before it is called: it may be over at once.
+        asking.held.gain();
+        let is_there = asking.call.send(()).is_ok();
+        if !is_there {
+            asking.held.lose();
+        }
+        is_there
     }
 }

@@ -1,5 +1,7 @@
 //! Uploads that share a line: whose turn it is, and what they tell one another.
 
+mod starving;
+
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
@@ -10,10 +12,7 @@ use crate::engine::pace::LANES_MIN;
 use crate::engine::plan::Known;
 use crate::engine::plan::LANES_START;
 use crate::model::Endpoint;
-use crate::uploader::line::queue::OUTAGE;
-use crate::uploader::line::{
-    FIXED_LANES_MAX, LEND_AFTER, LESSONS_MAX, Line, STARVING_LANES_MAX, Seat, Taken, Turn,
-};
+use crate::uploader::line::{FIXED_LANES_MAX, LEND_AFTER, LESSONS_MAX, Line, Seat, Taken, Turn};
 
 /// Somebody who waits for a turn.
 type Waiter = Pin<Box<dyn Future<Output = Turn>>>;
@@ -233,55 +232,6 @@ async fn turns_follow_the_line() {
         turns.pop();
     }
     assert!(now(&mut left).is_some());
-}
-
-/// An upload that has no turn at all for too long has one beyond what the line is worth, as far as there are
-/// not too many; one that has a turn waits on. Nobody starves for others while nobody gets anything across.
-#[tokio::test(start_paused = true)]
-async fn nobody_starves() {
-    const SECOND: Duration = Duration::from_secs(1);
-    const UPLOADS: usize = 20;
-    let (line, turns) = full();
-    let mut queue = vec![("has turns", waiter(&line))];
-    for _ in 0..UPLOADS {
-        queue.push(("has none", waiter(&line.for_upload(false))));
-    }
-    let look = |queue: &mut Vec<(&'static str, Waiter)>, bytes| {
-        line.look(bytes, None);
-        let mut called = Vec::new();
-        queue.retain_mut(|(who, waiter)| match now(waiter) {
-            Some(turn) => {
-                called.push((*who, turn));
-                false
-            }
-            None => true,
-        });
-        called
-    };
-    // Seconds, and bytes in each: an outage, too short a time after it, a silence that is none.
-    let rows = [(30, 0), (9, 1000), (1, 0)];
-    for (seconds, bytes) in rows {
-        for second in 0..seconds {
-            let called = look(&mut queue, bytes).len();
-            assert_eq!(called, 0, "{bytes} bytes each, after {second} s");
-            tokio::time::advance(SECOND).await;
-        }
-    }
-    let mut beyond = look(&mut queue, 1000);
-    assert!(beyond.iter().all(|(who, _)| *who == "has none"));
-    assert_eq!(beyond.len() + turns.len(), STARVING_LANES_MAX);
-    // Whoever ends makes room for the next one that has none.
-    beyond.pop();
-    assert_eq!(look(&mut queue, 1000).len(), 1);
-    beyond.pop();
-    tokio::time::advance(OUTAGE).await;
-    assert_eq!(look(&mut queue, 0).len(), 0, "another outage");
-    // All go back in the end: none is lost or made.
-    drop((queue, beyond, turns));
-    let all: Vec<Turn> = (0..=STARVING_LANES_MAX)
-        .filter_map(|_| now(&mut waiter(&line)))
-        .collect();
-    assert_eq!(all.len(), line.window().expect("measured"));
 }
 
 /// Where the number of lanes is a setting the line only bounds connections, and remembers no number.
