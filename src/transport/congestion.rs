@@ -201,6 +201,14 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
+    /// A connection within this machine, and what accepts it.
+    #[cfg(target_os = "linux")]
+    async fn connection() -> (tokio::net::TcpListener, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
+        (listener, stream.unwrap())
+    }
+
     /// What a connection uses in the end that used something before, for each wish and round trip: of its own
     /// accord haul puts BBR in the place of what takes losses for a full line, over far lines only.
     #[cfg(target_os = "linux")]
@@ -218,10 +226,8 @@ mod tests {
             (CongestionControl::Bbr, None, "reno", bbr),
             (CongestionControl::System, ms(300), "reno", "reno"),
         ];
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         for (wish, round_trip, before, expected) in rows {
-            let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
-            let stream = stream.unwrap();
+            let (_listener, stream) = connection().await;
             let socket = socket2::SockRef::from(&stream);
             socket.set_tcp_congestion(before.as_bytes()).unwrap();
             let told = Congestion::new(wish).choose_over(&stream, HERE, round_trip);
@@ -235,9 +241,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn what_is_replaced() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
-        let stream = stream.unwrap();
+        let (_listener, stream) = connection().await;
         let socket = socket2::SockRef::from(&stream);
         for (used, expected) in [("reno", true), ("cubic", true), ("bbr", false)] {
             // A kernel need not have more than Reno for this process.
@@ -251,9 +255,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_refusal_is_remembered() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
-        let stream = stream.unwrap();
+        let (_listener, stream) = connection().await;
         let congestion = Congestion::new(CongestionControl::Bbr);
         congestion.is_refused.store(true, Ordering::Relaxed);
         assert!(!congestion.choose_over(&stream, HERE, None));

@@ -131,30 +131,36 @@ impl Queue {
     /// Calls up to `most` whose uploads have had no turn at all for too long, while others had theirs.
     pub(super) fn call_starving(&mut self, most: usize) -> usize {
         let now = clock::instant();
-        let is_over = |from: Option<Instant>, time: Duration| {
-            from.is_none_or(|from| now.saturating_duration_since(from) >= time)
-        };
-        let carries = self
-            .carries
-            .filter(|(_, last)| !is_over(Some(*last), OUTAGE));
-        let Some((carries_since, _)) = carries.filter(|_| is_over(self.checked, CHECK_EVERY))
-        else {
+        let is_early = |last| now.saturating_duration_since(last) < CHECK_EVERY;
+        let Some(carries_since) = self.carries_since(now) else {
             return 0;
         };
+        if self.checked.is_some_and(is_early) {
+            return 0;
+        }
         self.checked = Some(now);
+        let starves = |asking: &Asking| {
+            let waits_since = asking.held.waits_since(asking.since);
+            waits_since.is_some_and(|since| {
+                now.saturating_duration_since(since.max(carries_since)) >= STARVES_AFTER
+            })
+        };
         let (mut called, mut place) = (0, 0);
         while called < most
             && let Some(asking) = self.waiting.get(place)
         {
-            let since = asking.held.waits_since(asking.since);
-            let starves =
-                since.is_some_and(|since| is_over(Some(since.max(carries_since)), STARVES_AFTER));
-            match starves {
+            match starves(asking) {
                 true => called += usize::from(self.call(place)),
                 false => place += 1,
             }
         }
         called
+    }
+
+    /// Since when the line has carried something, if it does now.
+    fn carries_since(&self, now: Instant) -> Option<Instant> {
+        let (since, last) = self.carries?;
+        (now.saturating_duration_since(last) < OUTAGE).then_some(since)
     }
 
     /// Calls the one at this place. False if it does not wait any more.

@@ -31,6 +31,19 @@ fn now(waiter: &mut Waiter) -> Option<Turn> {
     }
 }
 
+/// Those who have been called, with their turns; the others wait on.
+fn called(queue: &mut Vec<(&'static str, Waiter)>) -> Vec<(&'static str, Turn)> {
+    let mut called = Vec::new();
+    queue.retain_mut(|(who, waiter)| match now(waiter) {
+        Some(turn) => {
+            called.push((*who, turn));
+            false
+        }
+        None => true,
+    });
+    called
+}
+
 /// A line on which every turn is taken.
 fn full() -> (Line, Vec<Turn>) {
     let line = Line::new(false);
@@ -66,14 +79,7 @@ fn first_come_first_served() {
         turns.remove(0);
         // A newcomer, though a turn has just become free: it was given to the first who waited.
         assert!(now(&mut waiter(&line)).is_none());
-        let mut called = Vec::new();
-        queue.retain_mut(|(who, waiter)| match now(waiter) {
-            Some(turn) => {
-                called.push((*who, turn));
-                false
-            }
-            None => true,
-        });
+        let called = called(&mut queue);
         assert_eq!(called.len(), 1, "one turn, one caller");
         for (who, turn) in called {
             order.push(who);

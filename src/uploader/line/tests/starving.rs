@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Waiter, full, now, waiter};
+use super::{Waiter, called, full, now, waiter};
 use crate::uploader::line::queue::{CHECK_EVERY, OUTAGE, STARVES_AFTER};
 use crate::uploader::line::{Line, STARVING_LANES_MAX, Turn};
 
@@ -19,18 +19,10 @@ async fn nobody_starves() {
     }
     let look = |queue: &mut Vec<(&'static str, Waiter)>, bytes| {
         line.look(bytes, None);
-        let mut called = Vec::new();
-        queue.retain_mut(|(who, waiter)| match now(waiter) {
-            Some(turn) => {
-                called.push((*who, turn));
-                false
-            }
-            None => true,
-        });
-        called
+        called(queue)
     };
-    // Seconds, and bytes in each: an outage, too short a time after it, a silence that is none.
-    let rows = [(30, 0), (9, 1000), (1, 0)];
+    // Seconds, and bytes in each: outages, too short a time after each, a silence that is none.
+    let rows = [(30, 0), (5, 1000), (12, 0), (9, 1000), (1, 0)];
     for (seconds, bytes) in rows {
         for second in 0..seconds {
             let called = look(&mut queue, bytes).len();
